@@ -1,0 +1,156 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Layers that several families share. Shapes: B batch, H height, W width, C channels, N tokens of a window."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Stochastic depth rates of every block, growing linearly from 0 at the first block to `rate` at the last.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth" (2016), section 3, counted over all stages.
+
+    Returns:
+        One list of rates for each stage.
+    """
+    total = sum(depths)
+    rates = iter([rate * index / max(total - 1, 1) for index in range(total)])
+    return [[next(rates) for _ in range(depth)] for depth in depths]
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, zeroes a residual branch for whole samples and scales up the others.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth" (2016), section 3.
+
+    Args:
+        rate: probability that a sample's branch is dropped.
+    """
+
+    def __init__(self, rate: float = 0.0):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Same shape out as in; the first dimension is the batch."""
+        if not self.training or self.rate == 0.0:
+            return hidden_states
+        keep = 1.0 - self.rate
+        mask = hidden_states.new_empty((hidden_states.shape[0],) + (1,) * (hidden_states.ndim - 1))
+        return hidden_states * mask.bernoulli_(keep).div_(keep)
+
+    def extra_repr(self) -> str:
+        """Shown by `print(model)`."""
+        return f"rate={self.rate:.3f}"
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an activation between them, on channels-last tokens (..., C)."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str, dropout: float = 0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.activation = ACT2FN[hidden_act]
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., C) to (..., C)."""
+        hidden_states = self.dropout(self.activation(self.fc1(hidden_states)))
+        return self.dropout(self.fc2(hidden_states))
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,  # (B, heads, Q, C / heads)
+    key: torch.Tensor,  # (B, heads, K, C / heads)
+    value: torch.Tensor,  # (B, heads, K, C / heads)
+    attention_mask: torch.Tensor | None,  # broadcasts to (B, heads, Q, K); boolean (True is kept) or additive
+    scaling: float,
+    dropout: float = 0.0,
+    position_bias: torch.Tensor | None = None,  # broadcasts to (B, heads, Q, K)
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention that keeps its weights: softmax(q k^T * scaling + bias) v.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
+
+    Returns:
+        The output (B, Q, heads, C / heads) and the weights (B, heads, Q, K).
+    """
+    scores = torch.matmul(query * scaling, key.transpose(2, 3))
+    if position_bias is not None:
+        scores = scores + position_bias
+    if attention_mask is not None:
+        if attention_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attention_mask, float("-inf"))
+        else:
+            scores = scores + attention_mask
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = F.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+# A window is contiguous; a grid cell takes tokens that lie `height / size` apart (MaxViT, section 3.2). Both partitions
+# are one reshape with the roles of the two factors exchanged, and each gives (B * windows, N, C) in one copy.
+
+
+def window_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Cut a map (B, H, W, C), whose sides are multiples of `size`, into windows (B * windows, N, C)."""
+    batch, height, width, channels = tokens.shape
+    rows, columns = size
+    tokens = tokens.view(batch, height // rows, rows, width // columns, columns, channels)
+    return tokens.transpose(2, 3).reshape(-1, rows * columns, channels)
+
+
+def window_reverse(windows: torch.Tensor, size: tuple[int, int], height: int, width: int) -> torch.Tensor:
+    """Put windows (B * windows, N, C) back into a map (B, H, W, C)."""
+    rows, columns = size
+    channels = windows.shape[-1]
+    tokens = windows.view(-1, height // rows, width // columns, rows, columns, channels)
+    return tokens.transpose(2, 3).reshape(-1, height, width, channels)
+
+
+def grid_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Cut a map (B, H, W, C), whose sides are multiples of `size`, into dilated grid cells (B * cells, N, C)."""
+    batch, height, width, channels = tokens.shape
+    rows, columns = size
+    tokens = tokens.view(batch, rows, height // rows, columns, width // columns, channels)
+    return tokens.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows * columns, channels)
+
+
+def grid_reverse(cells: torch.Tensor, size: tuple[int, int], height: int, width: int) -> torch.Tensor:
+    """Put grid cells (B * cells, N, C) back into a map (B, H, W, C)."""
+    rows, columns = size
+    channels = cells.shape[-1]
+    tokens = cells.view(-1, height // rows, width // columns, rows, columns, channels)
+    return tokens.permute(0, 3, 1, 4, 2, 5).reshape(-1, height, width, channels)
+
+
+def pad_to_multiple(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Append zero rows and columns to a map (B, H, W, C) until its sides are multiples of `size`."""
+    pad_rows = -tokens.shape[1] % size[0]
+    pad_columns = -tokens.shape[2] % size[1]
+    if pad_rows == 0 and pad_columns == 0:
+        return tokens
+    return F.pad(tokens, (0, 0, 0, pad_columns, 0, pad_rows))
+
+
+def padding_mask(
+    height: int, width: int, size: tuple[int, int], batch: int, partition=window_partition, device=None
+) -> torch.Tensor | None:
+    """Which keys of each window are real tokens, for a map (height, width) padded to multiples of `size`.
+
+    Returns:
+        A boolean mask (B * windows, 1, 1, N), True at real tokens, or None where nothing was padded.
+    """
+    if height % size[0] == 0 and width % size[1] == 0:
+        return None
+    real = pad_to_multiple(torch.ones(1, height, width, 1, dtype=torch.uint8, device=device), size)
+    real = partition(real, size).bool()  # (windows, N, 1)
+    windows, tokens, _ = real.shape
+    return real.view(1, windows, 1, 1, tokens).expand(batch, -1, -1, -1, -1).reshape(-1, 1, 1, tokens)
