@@ -1,0 +1,461 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""What a zoo file is made of, and the look-ups over all of them.
+
+Every family has one file of one shape: a `FAMILY`, its `CHECKPOINTS` and its `VARIANTS`. Classes are named by import path, so that
+listing the zoo imports neither torch nor transformers.
+"""
+
+import difflib
+import importlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+TIMM_RESULTS = "timm results/results-imagenet.csv, commit aa4b585 (2026-08-08)"
+
+# What every configuration takes besides its own fields (transformers derives num_labels from id2label and keeps both in step).
+COMMON_CONFIG_KEYS = ("num_labels", "id2label", "label2id", "problem_type", "out_features", "out_indices")
+# What a model takes at construction that is no part of its configuration's fields.
+CONSTRUCTION_KEYS = ("attn_implementation", "dtype")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a checkpoint was evaluated, in timm's terms.
+
+    Attributes:
+        image_size: (height, width) in pixels that the model is given.
+        crop_pct: part of the resized image that the crop keeps: the image is first resized to `image_size / crop_pct`.
+        crop_mode: `"center"` resizes the shorter side and crops the middle; `"squash"` resizes both sides, whatever the aspect ratio.
+        interpolation: the resampling filter's name.
+        mean, std: per channel, on the scale of 0 to 1.
+        channel_order: `"rgb"`, or `"bgr"` where the checkpoint was trained on swapped channels.
+    """
+
+    image_size: tuple[int, int]
+    crop_pct: float = 1.0
+    crop_mode: str = "center"
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: str = "rgb"
+
+    def __str__(self) -> str:
+        """For example `224x224, crop 0.95 (center), bicubic, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)`."""
+        height, width = self.image_size
+        order = "" if self.channel_order == "rgb" else f", channels {self.channel_order}"
+        crop = f"crop {self.crop_pct:g} ({self.crop_mode})"
+        return f"{height}x{width}, {crop}, {self.interpolation}, mean {self.mean}, std {self.std}{order}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Published weights of a variant.
+
+    Attributes:
+        tag: the name `load_model` takes; timm's (`"twins_svt_small.in1k"`) where timm has it.
+        repo_id: the Hub repository.
+        license: as its repository or timm states it; None where no source is known.
+        num_labels: outputs of the head.
+        labels: name of the label set (`"imagenet-1k"`); see `hf_vit_family.zoo.labels`.
+        preprocessing: how it was evaluated; None where no source is known.
+        top1: published ImageNet-1k accuracy in percent; None where none is published.
+        top1_source: where `top1` stands.
+        source: who trained the weights and where they first appeared.
+        format: `"timm"`, `"transformers"`, or `"poolformer-transformers"` for transformers' own PoolFormer layout.
+    """
+
+    tag: str
+    repo_id: str
+    license: str | None
+    num_labels: int
+    labels: str | None
+    preprocessing: Preprocessing | None
+    top1: float | None = None
+    top1_source: str | None = None
+    source: str = ""
+    format: str = "timm"
+
+    def __post_init__(self) -> None:
+        if self.format not in ("timm", "transformers", "poolformer-transformers"):
+            raise ValueError(f"Checkpoint {self.tag} has format {self.format!r}; expected timm, transformers or poolformer-transformers.")
+        if (self.top1 is None) != (self.top1_source is None):
+            raise ValueError(f"Checkpoint {self.tag} needs a top-1 with its source, or neither.")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of a family.
+
+    Attributes:
+        name: timm's name where timm has it, otherwise that of the usual checkpoint.
+        family: key of the family.
+        config: keyword arguments of the configuration class.
+        checkpoints: published weights; the first is the one that `load_model(name)` takes.
+        model_class: import path of another classification class than the family's.
+    """
+
+    name: str
+    family: str
+    config: Mapping[str, Any]
+    checkpoints: tuple[Checkpoint, ...] = ()
+    model_class: str | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture: classes, paper, what it can do.
+
+    Attributes:
+        name: key, for example `"twins"`.
+        title: for people.
+        paper, paper_url: the publication.
+        config_class, model_class, classification_class, backbone_class: import paths `"module:Class"`; None for no backbone.
+        native: True where this package implements the family, False where transformers does.
+        supports: short phrases: attention implementations, input sizes, what can be recorded.
+        notes: what a user should know; for transformers' classes the known faults, and what is done about them here.
+        fixed_config: configuration values that this package sets, because any other value meets a fault.
+    """
+
+    name: str
+    title: str
+    paper: str
+    paper_url: str
+    config_class: str
+    model_class: str
+    classification_class: str
+    backbone_class: str | None = None
+    native: bool = False
+    supports: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fixed_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+FAMILIES: dict[str, Family] = {}
+VARIANTS: dict[str, Variant] = {}
+CHECKPOINTS: dict[str, tuple[Variant, Checkpoint]] = {}
+
+
+def timm_checkpoint(
+    tag: str,
+    *,
+    size: int = 224,
+    crop_pct: float,
+    crop_mode: str = "center",
+    stats: tuple[tuple[float, ...], tuple[float, ...]] = (IMAGENET_MEAN, IMAGENET_STD),
+    top1: float | None,
+    num_labels: int = 1000,
+    labels: str = "imagenet-1k",
+    source: str,
+) -> Checkpoint:
+    """A row for weights that stand on the Hub as `timm/<tag>`; timm resamples all of these with bicubic and calls them apache-2.0."""
+    return Checkpoint(
+        tag=tag,
+        repo_id=f"timm/{tag}",
+        license="apache-2.0",
+        num_labels=num_labels,
+        labels=labels,
+        preprocessing=Preprocessing((size, size), crop_pct, crop_mode, "bicubic", *stats),
+        top1=top1,
+        top1_source=None if top1 is None else TIMM_RESULTS,
+        source=source,
+    )
+
+
+def register_family(family: Family, variants: Iterable[Variant]) -> None:
+    """Adds a family with its variants and checkpoints to the look-ups.
+
+    Raises:
+        ValueError: a name that is taken, or a variant of another family.
+    """
+    if family.name in FAMILIES:
+        raise ValueError(f"The family {family.name!r} is registered twice.")
+    FAMILIES[family.name] = family
+    for variant in variants:
+        if variant.family != family.name:
+            raise ValueError(f"Variant {variant.name!r} says it is of family {variant.family!r}, not of {family.name!r}.")
+        if variant.name in VARIANTS:
+            raise ValueError(f"The variant {variant.name!r} is registered twice.")
+        VARIANTS[variant.name] = variant
+        for checkpoint in variant.checkpoints:
+            if checkpoint.tag in CHECKPOINTS:
+                raise ValueError(f"The checkpoint {checkpoint.tag!r} is registered twice.")
+            CHECKPOINTS[checkpoint.tag] = (variant, checkpoint)
+
+
+def unknown_name(kind: str, given: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that does not exist, with the nearest that do (without importing torch)."""
+    known = list(known)
+    nearest = difflib.get_close_matches(str(given).lower(), known, n=3, cutoff=0.5)
+    if nearest:
+        return ValueError(f"Unknown {kind} {given!r}; the nearest known names are {', '.join(map(repr, nearest))}.")
+    if len(known) > 40:
+        return ValueError(f"Unknown {kind} {given!r}; `hf-vit-family list` prints all {len(known)} names.")
+    return ValueError(f"Unknown {kind} {given!r}; expected one of {', '.join(map(repr, known))}.")
+
+
+def import_object(path: str) -> Any:
+    """The object behind `"package.module:Name"`."""
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def find_family(name: str) -> Family:
+    """The family called `name`.
+
+    Raises:
+        ValueError: no such family.
+    """
+    if name not in FAMILIES:
+        raise unknown_name("family", name, FAMILIES)
+    return FAMILIES[name]
+
+
+def find_variant(name: str) -> tuple[Variant, Checkpoint | None]:
+    """The variant called `name`, or the variant and checkpoint of a tag or of a listed Hub id.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if name in VARIANTS:
+        return VARIANTS[name], None
+    if name in CHECKPOINTS:
+        return CHECKPOINTS[name]
+    for variant, checkpoint in CHECKPOINTS.values():
+        if checkpoint.repo_id == name:
+            return variant, checkpoint
+    raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS])
+
+
+def list_models(family: str | None = None, pretrained: bool = False) -> list[str]:
+    """Names that `model_info`, `create_model` and `load_model` take, in the order of the zoo files.
+
+    Args:
+        family: only this family's.
+        pretrained: the tags of published checkpoints instead of the variants.
+
+    Raises:
+        ValueError: unknown family.
+    """
+    if family is not None:
+        find_family(family)
+    variants = (variant for variant in VARIANTS.values() if family in (None, variant.family))
+    if pretrained:
+        return [checkpoint.tag for variant in variants for checkpoint in variant.checkpoints]
+    return [variant.name for variant in variants]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the zoo knows of a variant; `print` shows it as text.
+
+    Attributes:
+        name: the variant.
+        family: its family.
+        variant: its zoo row.
+        parameters: number of parameters with the head of the first checkpoint (1000 classes without one), counted without allocating them.
+        input_size: (height, width) in pixels.
+        checkpoints: published weights, the default first.
+        supports: what the family can do.
+        notes: known faults and hints.
+    """
+
+    name: str
+    family: Family
+    variant: Variant
+    parameters: int
+    input_size: tuple[int, int]
+    checkpoints: tuple[Checkpoint, ...]
+    supports: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Several lines of text, the variant first."""
+        height, width = self.input_size
+        implementation = "this package" if self.family.native else "transformers"
+        lines = [
+            f"{self.name}: {self.family.title}, implemented by {implementation}",
+            f"  paper        {self.family.paper} ({self.family.paper_url})",
+            f"  class        {(self.variant.model_class or self.family.classification_class).split(':')[1]}",
+            f"  parameters   {self.parameters:,}",
+            f"  input        {height} x {width} pixels",
+        ]
+        lines += [f"  {'supports' if not i else '':<12} {text}" for i, text in enumerate(self.supports)]
+        lines += [f"  {'notes' if not i else '':<12} {text}" for i, text in enumerate(self.notes)]
+        if not self.checkpoints:
+            lines.append("  checkpoints  none published")
+        for checkpoint in self.checkpoints:
+            accuracy = "no top-1 published" if checkpoint.top1 is None else f"top-1 {checkpoint.top1:.3f} % ({checkpoint.top1_source})"
+            classes = f"{checkpoint.num_labels:,} classes" + (f" ({checkpoint.labels})" if checkpoint.labels else "")
+            lines += [
+                f"  checkpoint   {checkpoint.tag} from {checkpoint.repo_id}",
+                f"               licence {checkpoint.license or 'not known'}; {classes}; {accuracy}",
+                f"               trained by {checkpoint.source}",
+                f"               input {checkpoint.preprocessing or 'as its repository says'}",
+            ]
+        return "\n".join(lines)
+
+
+def model_info(name: str) -> ModelInfo:
+    """Paper, size, published weights, abilities and known faults of a variant.
+
+    Args:
+        name: a variant, a checkpoint's tag or the Hub id of a listed checkpoint.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    variant, checkpoint = find_variant(name)
+    family = FAMILIES[variant.family]
+    return ModelInfo(
+        name=variant.name,
+        family=family,
+        variant=variant,
+        parameters=count_parameters(variant.name),
+        input_size=input_size(variant),
+        checkpoints=variant.checkpoints if checkpoint is None else (checkpoint,),
+        supports=family.supports,
+        notes=family.notes,
+    )
+
+
+@cache
+def count_parameters(name: str) -> int:
+    """Parameters of a variant with its first checkpoint's number of classes (1000 without one), built on the meta device."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    variant, _ = find_variant(name)
+    with torch.device("meta"), no_init_weights():
+        model = classification_class(variant)(variant_config(variant))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def input_size(variant: Variant) -> tuple[int, int]:
+    """(height, width) in pixels that a variant is configured for."""
+    for checkpoint in variant.checkpoints:
+        if checkpoint.preprocessing is not None:
+            return checkpoint.preprocessing.image_size
+    size = variant.config.get("image_size", 224)
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def classification_class(variant: Variant) -> "type[PreTrainedModel]":
+    """The class that `create_model` builds for a variant."""
+    return import_object(variant.model_class or FAMILIES[variant.family].classification_class)
+
+
+def config_keys(config_class: type) -> set[str]:
+    """The keyword arguments that a configuration class knows."""
+    own = {entry.name for entry in fields(config_class) if not entry.name.startswith("_")}
+    own.discard("transformers_version")
+    return own | set(getattr(config_class, "attribute_map", {})) | set(COMMON_CONFIG_KEYS)
+
+
+def check_config_keys(config_class: type, keys: Iterable[str]) -> None:
+    """Refuses keys that a configuration class does not know; transformers itself would keep a misspelt one in silence.
+
+    Raises:
+        ValueError: names the key and the nearest that exist.
+    """
+    known = config_keys(config_class) | set(CONSTRUCTION_KEYS)
+    for key in keys:
+        if key not in known:
+            raise unknown_name(f"configuration key of {config_class.__name__}", key, sorted(known))
+
+
+def check_fixed_config(family: Family, overrides: Mapping[str, Any]) -> None:
+    """Refuses a value that would meet a known fault of transformers' class.
+
+    Raises:
+        ValueError: the value, and the one that works.
+    """
+    for key, value in family.fixed_config.items():
+        if key in overrides and _as_plain(overrides[key]) != _as_plain(value):
+            raise ValueError(
+                f"{key}={overrides[key]!r} meets a fault of transformers' {family.title}: {family.notes[0]} Leave {key} at {value!r}."
+            )
+
+
+def apply_fixed_config(family: Family, config: "PreTrainedConfig") -> None:
+    """Sets the values that keep clear of known faults, and says so where that changes something."""
+    for key, value in family.fixed_config.items():
+        if _as_plain(getattr(config, key)) != _as_plain(value):
+            logger.warning("%s: %s set from %r to %r: %s", family.title, key, getattr(config, key), value, family.notes[0])
+            setattr(config, key, value)
+
+
+def variant_config(variant: Variant, **overrides: Any) -> "PreTrainedConfig":
+    """The configuration of a variant, with the classes of its first checkpoint unless `overrides` say otherwise.
+
+    Raises:
+        ValueError: unknown key, a number of labels that does not fit the names given, or a value that meets a known fault.
+    """
+    from .labels import label_maps
+
+    family = FAMILIES[variant.family]
+    config_class = import_object(family.config_class)
+    check_config_keys(config_class, overrides)
+    check_fixed_config(family, overrides)
+    kwargs = {**variant.config, **family.fixed_config, **overrides}
+    if not {"num_labels", "id2label", "label2id"} & set(overrides):
+        checkpoint = variant.checkpoints[0] if variant.checkpoints else None
+        kwargs.update(label_maps(checkpoint.labels if checkpoint else "imagenet-1k", checkpoint.num_labels if checkpoint else 1000))
+    else:
+        check_label_keys(overrides)
+    return config_class(**kwargs)
+
+
+def check_label_keys(overrides: Mapping[str, Any]) -> None:
+    """Refuses a number of labels below 1 or one that contradicts the names given.
+
+    Raises:
+        ValueError: says which.
+    """
+    count, names = overrides.get("num_labels"), overrides.get("id2label")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise ValueError(f"num_labels is {count!r}; expected a whole number of at least 1.")
+    if count is not None and names is not None and len(names) != count:
+        raise ValueError(f"num_labels is {count}, but id2label names {len(names)} labels.")
+
+
+def create_model(name: str, **config_overrides: Any) -> "PreTrainedModel":
+    """A model for image classification with random weights, in evaluation mode as transformers' own loaders return it.
+
+    Args:
+        name: a variant (a checkpoint's tag stands for its variant).
+        **config_overrides: keyword arguments of the configuration class; besides `attn_implementation` and `dtype`.
+
+    Raises:
+        ValueError: unknown variant or configuration key (with the nearest names), or values that do not fit.
+    """
+    variant, _ = find_variant(name)
+    construction = {key: config_overrides.pop(key) for key in CONSTRUCTION_KEYS if key in config_overrides}
+    config = variant_config(variant, **config_overrides)
+    model = classification_class(variant)._from_config(config, **construction)
+    return model.eval()
+
+
+def iterate_checkpoints() -> Iterator[tuple[Family, Variant, Checkpoint]]:
+    """Every published checkpoint of the zoo with its variant and family."""
+    for variant, checkpoint in CHECKPOINTS.values():
+        yield FAMILIES[variant.family], variant, checkpoint
+
+
+def frozen(**config: Any) -> Mapping[str, Any]:
+    """Keyword arguments of a configuration class as a mapping that nobody can change by accident."""
+    return MappingProxyType(config)
+
+
+def _as_plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
