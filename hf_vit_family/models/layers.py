@@ -1,12 +1,14 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Layers that several families share. Shapes: B batch, H height, W width, C channels, N tokens of a window."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
+from transformers.configuration_utils import PreTrainedConfig
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
@@ -62,6 +64,22 @@ class Mlp(nn.Module):
         """(..., C) to (..., C)."""
         hidden_states = self.dropout(self.activation(self.fc1(hidden_states)))
         return self.dropout(self.fc2(hidden_states))
+
+
+def attention_implementation(config: PreTrainedConfig, kwargs: Mapping[str, Any], masked: bool = False) -> str:
+    """Which attention function serves this call, so that what was asked for is never silently missing.
+
+    Args:
+        config: the model's configuration.
+        kwargs: keyword arguments of the model's call; where `output_attentions` is set (there or in `config`), only
+            eager attention has the weights to record.
+        masked: an attention mask is given; the flash kernels take none and flex attention takes no boolean one, so
+            these calls go to sdpa, with equal outputs.
+    """
+    if kwargs.get("output_attentions", config.output_attentions):
+        return "eager"
+    implementation = config._attn_implementation or "eager"
+    return "sdpa" if masked and ("flash" in implementation or "flex" in implementation) else implementation
 
 
 def eager_attention_forward(

@@ -15,7 +15,7 @@ FAMILY = Family(
     native=True,
     supports=(
         "any input size, square or not, in one instance; padded windows are masked (timm pads without a mask)",
-        "attention: eager, sdpa",
+        "attention: eager, sdpa, flash_attention_2, flex_attention",
         "all hidden states and attentions, activation checkpointing per block, backbone",
         "weights of timm",
     ),
@@ -32,7 +32,31 @@ CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
     "twins_svt_large": (timm_checkpoint("twins_svt_large.in1k", crop_pct=0.9, top1=83.718, source=_MEITUAN),),
 }
 
+_PCPVT = {
+    "hidden_sizes": (64, 128, 320, 512),
+    "num_attention_heads": (1, 2, 5, 8),
+    "mlp_ratios": (8, 8, 4, 4),
+    "window_sizes": None,
+}
+
+
+def _svt(depths: tuple[int, ...], width: int, heads: int) -> dict:
+    """Twins-SVT: channels and heads double from stage to stage, 32 channels a head."""
+    return {
+        "depths": depths,
+        "hidden_sizes": tuple(width * 2**stage for stage in range(4)),
+        "num_attention_heads": tuple(heads * 2**stage for stage in range(4)),
+    }
+
+
 # Keyword arguments of HfvfTwinsConfig by variant.
-CONFIGS = {}
+CONFIGS = {
+    "twins_pcpvt_small": {"depths": (3, 4, 6, 3), **_PCPVT},
+    "twins_pcpvt_base": {"depths": (3, 4, 18, 3), **_PCPVT},
+    "twins_pcpvt_large": {"depths": (3, 8, 27, 3), **_PCPVT},
+    "twins_svt_small": _svt((2, 2, 10, 4), width=64, heads=2),
+    "twins_svt_base": _svt((2, 2, 18, 2), width=96, heads=3),
+    "twins_svt_large": _svt((2, 2, 18, 2), width=128, heads=4),
+}
 
 VARIANTS = tuple(Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items())

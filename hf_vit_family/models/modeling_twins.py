@@ -1,0 +1,318 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Twins-PCPVT and Twins-SVT.
+
+Paper: Chu et al., "Twins: Revisiting the Design of Spatial Attention in Vision Transformers", NeurIPS 2021
+(arXiv:2104.13840). It builds on Wang et al., "Pyramid Vision Transformer", ICCV 2021 (arXiv:2102.12122), and on the
+positional encoding generator of Chu et al., "Conditional Positional Encodings for Vision Transformers", 2021
+(arXiv:2102.10882).
+
+One difference to the authors' code and timm: where a map is no multiple of the window, they append zeros that take
+part in the attention; here padded keys are masked, so every window sees its real tokens alone. At sizes that need no
+padding the numbers are theirs.
+
+Shapes: B batch, H height, W width, C channels, N tokens. Inside a stage tokens are (B, H, W, C) and contiguous, which
+is channels-last memory of the (B, C, H, W) that stages take and return.
+"""
+
+import math
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_twins import HfvfTwinsConfig
+from .layers import (
+    DropPath,
+    Mlp,
+    attention_implementation,
+    drop_path_rates,
+    eager_attention_forward,
+    pad_to_multiple,
+    padding_mask,
+    window_partition,
+    window_reverse,
+)
+from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
+
+
+class HfvfTwinsAttention(nn.Module):
+    """Projections and attention over rows of tokens; the two kinds of attention choose the rows.
+
+    Source: "Twins", section 3.2, on Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
+    """
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int):
+        super().__init__()
+        channels = config.hidden_sizes[stage]
+        self.config = config
+        self.head_size = channels // config.num_attention_heads[stage]
+        self.scaling = self.head_size**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.is_causal = False
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(channels, channels)
+        self.v_proj = nn.Linear(channels, channels)
+        self.o_proj = nn.Linear(channels, channels)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def attend(
+        self, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attention of each row of queries to the row of keys beside it.
+
+        Args:
+            queries: (rows, Q, C).
+            keys: (rows, K, C).
+            mask: (rows, 1, 1, K), True at the keys that count, or None where all do.
+
+        Returns:
+            The output (rows, Q, C), and the weights (rows, heads, Q, K) where eager attention computed them.
+        """
+        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        output, weights = attention(
+            self,
+            self.split_heads(self.q_proj(queries)),
+            self.split_heads(self.k_proj(keys)),
+            self.split_heads(self.v_proj(keys)),
+            mask,
+            scaling=self.scaling,
+            dropout=self.attention_dropout if self.training else 0.0,
+        )
+        return self.dropout(self.o_proj(output.flatten(2))), weights
+
+    def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(rows, N, C) to (rows, heads, N, C / heads), without a copy."""
+        return tokens.unflatten(2, (-1, self.head_size)).transpose(1, 2)
+
+
+class HfvfTwinsGlobalAttention(HfvfTwinsAttention):
+    """Global sub-sampled attention: all tokens attend to a map reduced by a strided convolution.
+
+    Source: "Twins", section 3.2; "Pyramid Vision Transformer", section 3.3.
+    """
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int):
+        super().__init__(config, stage)
+        channels, reduction = config.hidden_sizes[stage], config.key_reductions[stage]
+        self.reduction = self.norm = None
+        if reduction > 1:
+            self.reduction = nn.Conv2d(channels, channels, reduction, stride=reduction)
+            self.norm = nn.LayerNorm(channels, eps=config.embedding_norm_eps)
+
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, H, W, C) to (B, H, W, C), and the weights (B, heads, H * W, keys); `mask` is for windows only."""
+        keys = tokens
+        if self.reduction is not None:
+            keys = self.norm(self.reduction(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        output, weights = self.attend(tokens.flatten(1, 2), keys.flatten(1, 2), None, **kwargs)
+        return output.view(tokens.shape), weights
+
+
+class HfvfTwinsLocalAttention(HfvfTwinsAttention):
+    """Locally grouped attention: every window of tokens attends to itself.
+
+    Source: "Twins", section 3.2.
+    """
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int):
+        super().__init__(config, stage)
+        self.window = (config.window_sizes[stage],) * 2
+
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, H, W, C) to (B, H, W, C), and the weights (B * windows, heads, N, N).
+
+        `mask` is `padding_mask` of the map, None where it needs no padding.
+        """
+        _, height, width, _ = tokens.shape
+        padded = pad_to_multiple(tokens, self.window)
+        windows = window_partition(padded, self.window)
+        output, weights = self.attend(windows, windows, mask, **kwargs)
+        output = window_reverse(output, self.window, *padded.shape[1:3])
+        return output[:, :height, :width], weights
+
+
+class HfvfTwinsLayer(GradientCheckpointingLayer):
+    """One block: attention, then MLP, each behind a LayerNorm and with a residual."""
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int, index: int, drop_path_rate: float):
+        super().__init__()
+        channels = config.hidden_sizes[stage]
+        local = config.window_sizes is not None and index % 2 == 0
+        self.norm1 = nn.LayerNorm(channels, eps=config.norm_eps)
+        self.attention = (HfvfTwinsLocalAttention if local else HfvfTwinsGlobalAttention)(config, stage)
+        self.norm2 = nn.LayerNorm(channels, eps=config.norm_eps)
+        self.mlp = Mlp(channels, int(channels * config.mlp_ratios[stage]), config.hidden_act, config.hidden_dropout_prob)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs) -> torch.Tensor:
+        """(B, H, W, C) to (B, H, W, C)."""
+        attended, _ = self.attention(self.norm1(tokens), mask, **kwargs)
+        tokens = tokens + self.drop_path(attended)
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class HfvfTwinsPositionEncoding(nn.Module):
+    """Positional encoding generator: a depthwise 3x3 convolution with a residual.
+
+    Source: "Conditional Positional Encodings for Vision Transformers", section 3.3.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, C) to (B, H, W, C)."""
+        return tokens + self.convolution(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class HfvfTwinsPatchEmbedding(nn.Module):
+    """Patches that do not overlap, projected and normalised: the stem, and the start of every later stage."""
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int):
+        super().__init__()
+        channels, size = (config.num_channels, config.patch_size) if stage == 0 else (config.hidden_sizes[stage - 1], 2)
+        self.convolution = nn.Conv2d(channels, config.hidden_sizes[stage], size, stride=size)
+        self.norm = nn.LayerNorm(config.hidden_sizes[stage], eps=config.embedding_norm_eps)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', H / size, W / size), rounded down."""
+        tokens = self.convolution(hidden_states).permute(0, 2, 3, 1)
+        return self.dropout(self.norm(tokens)).permute(0, 3, 1, 2)
+
+
+class HfvfTwinsStage(nn.Module):
+    """A patch embedding in every stage but the first, then `depths[stage]` blocks, positions encoded after the first."""
+
+    def __init__(self, config: HfvfTwinsConfig, stage: int, rates: list[float]):
+        super().__init__()
+        self.downsample = HfvfTwinsPatchEmbedding(config, stage) if stage > 0 else None
+        self.layers = nn.ModuleList([HfvfTwinsLayer(config, stage, index, rate) for index, rate in enumerate(rates)])
+        self.position_encoding = HfvfTwinsPositionEncoding(config.hidden_sizes[stage])
+        self.window = None if config.window_sizes is None else (config.window_sizes[stage],) * 2
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', H', W')."""
+        if self.downsample is not None:
+            hidden_states = self.downsample(hidden_states)
+        tokens = hidden_states.permute(0, 2, 3, 1).contiguous()
+        mask = None
+        if self.window is not None:
+            batch, height, width, _ = tokens.shape
+            mask = padding_mask(height, width, self.window, batch, device=tokens.device)
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens, mask, **kwargs)
+            if index == 0:
+                tokens = self.position_encoding(tokens)
+        return tokens.permute(0, 3, 1, 2)
+
+
+class HfvfTwinsPreTrainedModel(HfvfPreTrainedModel):
+    """Loading, saving and initialisation of the Twins models."""
+
+    config: HfvfTwinsConfig
+    _no_split_modules = ["HfvfTwinsLayer", "HfvfTwinsPatchEmbedding"]
+    _can_record_outputs = {"hidden_states": HfvfTwinsStage, "attentions": HfvfTwinsAttention}
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+
+    @property
+    def minimum_image_size(self) -> tuple[int, int]:
+        """Smallest height and width in pixels: every stage's map holds at least one key of its global attention."""
+        reductions = enumerate(self.config.key_reductions)
+        side = max(self.config.patch_size * 2**stage * reduction for stage, reduction in reductions)
+        return side, side
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Linear weights truncated normal, convolutions normal by fan-out, as the authors' code has it."""
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+            init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+
+
+class HfvfTwinsModel(HfvfTwinsPreTrainedModel):
+    """Twins without a head.
+
+    Args:
+        config: the configuration.
+        add_pooling_layer: normalise the last map and give its average, `pooler_output`, too.
+    """
+
+    def __init__(self, config: HfvfTwinsConfig, add_pooling_layer: bool = True):
+        super().__init__(config)
+        self.stem = HfvfTwinsPatchEmbedding(config, 0)
+        rates = drop_path_rates(config.drop_path_rate, config.depths)
+        self.stages = nn.ModuleList([HfvfTwinsStage(config, stage, rates[stage]) for stage in range(len(rates))])
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps) if add_pooling_layer else None
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self, pixel_values: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        """Run stem and stages.
+
+        Args:
+            pixel_values: (batch, channels, height, width), normalised as the image processor does.
+
+        Returns:
+            `last_hidden_state` (batch, hidden_sizes[-1], height / 32, width / 32) and its average over positions,
+            `pooler_output` (batch, hidden_sizes[-1]), both after the final norm; on request `hidden_states`, the
+            stem's map and then each stage's, and `attentions`, one (batch * windows, heads, queries, keys) a block,
+            for which attention runs in eager mode. Padded queries of a window keep their rows.
+
+        Raises:
+            ValueError: `pixel_values` is missing, or of the wrong rank, dtype, number of channels or size.
+        """
+        hidden_states = self.stem(self.check_pixel_values(pixel_values, self.stem.convolution.weight.dtype))
+        for stage in self.stages:
+            hidden_states = stage(hidden_states, **kwargs)
+        pooled = None
+        if self.norm is not None:
+            hidden_states = self.norm(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            pooled = hidden_states.mean(dim=(2, 3))
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+
+class HfvfTwinsForImageClassification(HfvfImageClassificationMixin, HfvfTwinsPreTrainedModel):
+    """Twins with a linear classifier on the averaged, normalised last map."""
+
+    def __init__(self, config: HfvfTwinsConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = HfvfTwinsModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class HfvfTwinsBackbone(HfvfBackboneMixin, HfvfTwinsPreTrainedModel):
+    """Twins as a feature extractor for dense tasks; `config.out_features` names the maps."""
+
+    _keys_to_ignore_on_load_unexpected = (r"^model\.norm\.", r"^classifier\.")
+
+    def __init__(self, config: HfvfTwinsConfig):
+        super().__init__(config)
+        self.model = HfvfTwinsModel(config, add_pooling_layer=False)
+        self.num_features = [config.hidden_sizes[0], *config.hidden_sizes]
+        self.post_init()
+
+
+__all__ = ["HfvfTwinsBackbone", "HfvfTwinsForImageClassification", "HfvfTwinsModel", "HfvfTwinsPreTrainedModel"]
