@@ -1,5 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""MaxViT: timm's 27 variants (tf: the paper's, rw and rmlp: timm's own, pm: window and grid attention side by side) and their weights."""
+"""MaxViT: timm's 27 variants and their published weights.
+
+tf are the paper's; rw, rmlp (relative positions by a small MLP) and pm (window and grid attention side by side) timm's own.
+"""
 
 from .registry import HALF_MEAN, HALF_STD, Checkpoint, Family, Variant, frozen, timm_checkpoint
 
@@ -70,7 +73,9 @@ CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
         _tf("maxvit_large_tf_512.in1k", 512, 86.534),
         _tf("maxvit_large_tf_512.in21k_ft_in1k", 512, 88.236),
     ),
-    "maxvit_xlarge_tf_224": (timm_checkpoint("maxvit_xlarge_tf_224.in21k", crop_pct=0.95, stats=_HALF, source=_GOOGLE, **_21K),),
+    "maxvit_xlarge_tf_224": (
+        timm_checkpoint("maxvit_xlarge_tf_224.in21k", crop_pct=0.95, stats=_HALF, source=_GOOGLE, **_21K),
+    ),
     "maxvit_xlarge_tf_384": (_tf("maxvit_xlarge_tf_384.in21k_ft_in1k", 384, 88.302),),
     "maxvit_xlarge_tf_512": (_tf("maxvit_xlarge_tf_512.in21k_ft_in1k", 512, 88.540),),
     "maxvit_nano_rw_256": (_rw("maxvit_nano_rw_256.sw_in1k", 256, 82.934),),
@@ -96,8 +101,71 @@ CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
     ),
 }
 
+_SMALL, _MEDIUM = (64, 128, 256, 512), (96, 192, 384, 768)
+_SHALLOW, _DEEP = (2, 2, 5, 2), (2, 6, 14, 2)
+# What timm's own variants change of the paper's.
+_RW = {
+    "stem_hidden_sizes": (32, 64),
+    "stem_bias": False,
+    "expand_output": False,
+    "squeeze_ratio": 1 / 16,
+    "conv_bias": False,
+    "conv_act": "silu",
+    "conv_padding": "symmetric",
+    "batch_norm_eps": 1e-5,
+    "relative_position": "flat_table",
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-6,
+    "head_hidden_size": None,
+}
+_RMLP = {**_RW, "relative_position": "mlp"}
+_PICO = {"hidden_sizes": (32, 64, 128, 256), "depths": _SHALLOW, "stem_hidden_sizes": (24, 32)}
+_NANO = {"hidden_sizes": _SMALL, "depths": (1, 2, 3, 1)}
+_TINY = {"hidden_sizes": _SMALL, "depths": _SHALLOW}
+_RMLP_BASE = {**_RMLP, "hidden_sizes": _MEDIUM, "depths": _DEEP, "head_hidden_size": 768}
+_RMLP_SMALL = {**_RMLP, "hidden_sizes": _MEDIUM, "depths": _SHALLOW, "layer_scale_init_value": 1e-6}
+
+
+def _paper(hidden_sizes: tuple[int, ...], depths: tuple[int, ...], stem: int) -> dict[str, object]:
+    """A size of the paper's table 1; the layer in front of the classifier is as wide as the last stage."""
+    return {
+        "hidden_sizes": hidden_sizes,
+        "depths": depths,
+        "stem_hidden_sizes": (stem, stem),
+        "head_hidden_size": hidden_sizes[-1],
+    }
+
+
+_PAPER = {
+    "tiny": _paper(_SMALL, _SHALLOW, 64),
+    "small": _paper(_MEDIUM, _SHALLOW, 64),
+    "base": _paper(_MEDIUM, _DEEP, 64),
+    "large": _paper((128, 256, 512, 1024), _DEEP, 128),
+    "xlarge": _paper((192, 384, 768, 1536), _DEEP, 192),
+}
+
 # Keyword arguments of HfvfMaxVitConfig by variant; maxvit_pico_rw_256, maxvit_tiny_rw_256, maxvit_rmlp_small_rw_256 and
 # maxvit_tiny_pm_256 have no published weights.
-CONFIGS = {}
+CONFIGS = {
+    **{
+        f"maxvit_{name}_tf_{size}": {**config, "image_size": size}
+        for name, config in _PAPER.items()
+        for size in (224, 384, 512)
+    },
+    "maxvit_pico_rw_256": {**_RW, **_PICO, "image_size": 256},
+    "maxvit_nano_rw_256": {**_RW, **_NANO, "image_size": 256},
+    "maxvit_tiny_rw_224": {**_RW, **_TINY},
+    "maxvit_tiny_rw_256": {**_RW, **_TINY, "image_size": 256},
+    "maxvit_tiny_pm_256": {**_RW, **_TINY, "image_size": 256, "parallel_attention": True},
+    "maxvit_rmlp_pico_rw_256": {**_RMLP, **_PICO, "image_size": 256},
+    "maxvit_rmlp_nano_rw_256": {**_RMLP, **_NANO, "image_size": 256},
+    "maxvit_rmlp_tiny_rw_256": {**_RMLP, **_TINY, "image_size": 256},
+    "maxvit_rmlp_small_rw_224": _RMLP_SMALL,
+    "maxvit_rmlp_small_rw_256": {**_RMLP_SMALL, "image_size": 256},
+    "maxvit_rmlp_base_rw_224": _RMLP_BASE,
+    "maxvit_rmlp_base_rw_384": {**_RMLP_BASE, "image_size": 384},
+}
 
-VARIANTS = tuple(Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items())
+VARIANTS = tuple(
+    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
+)
