@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
@@ -44,6 +45,7 @@ PIL_FILTERS = {
 }
 # torchvision's "nearest" and "nearest-exact" pick other pixels than Pillow's, and "lanczos" needs a CPU.
 TORCHVISION_FILTERS = ("bilinear", "bicubic")
+PILLOW_CHOOSES_ORDER = int(PIL.__version__.split(".")[0]) >= 13
 
 
 def resized_size(
@@ -117,16 +119,28 @@ def _geometry_pil(image: Image.Image, settings: SimpleNamespace) -> torch.Tensor
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
+def _resize_steps(height: int, width: int, new_height: int, new_width: int) -> list[tuple[int, int]]:
+    """Sizes after the two passes of a resize, in Pillow's order.
+
+    Pillow rounds and clips between the passes, so their order shows wherever bicubic overshoots: up to 20 grey levels
+    against torch, which takes the width first and on a GPU clips only at the end. Two calls in Pillow's order keep
+    both within two levels. Pillow before 13 always took the width first; since then it takes the height first if that
+    shrinks by more than twice as many pixels as the width (`ImagingResampleInner`).
+    """
+    shrink = height - new_height
+    if PILLOW_CHOOSES_ORDER and shrink > 0 and shrink > 2 * (width - new_width):
+        return [(new_height, width), (new_height, new_width)]
+    return [(height, new_width), (new_height, new_width)]
+
+
 def _geometry_torchvision(images: torch.Tensor, settings: SimpleNamespace) -> torch.Tensor:
     """Resize and crop equally large RGB images, uint8 (N, 3, H, W), with torchvision."""
     if settings.do_resize:
         height, width = _target_size(images.shape[-2], images.shape[-1], settings)
         mode = tv_functional.InterpolationMode(settings.interpolation)
-        # Width first, then height, rounded and clipped between, as Pillow does it. In one step torch may take the
-        # height first, and on a GPU it clips at the end only: 20 grey levels where bicubic overshoots.
-        for target in ((images.shape[-2], width), (height, width)):
-            if target != tuple(images.shape[-2:]):
-                images = tv_functional.resize(images, list(target), interpolation=mode, antialias=True)
+        for step in _resize_steps(*images.shape[-2:], height, width):
+            if step != tuple(images.shape[-2:]):
+                images = tv_functional.resize(images, list(step), interpolation=mode, antialias=True)
     if settings.do_center_crop:
         height, width = images.shape[-2:]
         full_height, full_width, y, x, top, left = _crop_plan(height, width, settings.size)
