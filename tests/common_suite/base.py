@@ -12,7 +12,8 @@ sizes and depths are lists with one value for each stage.
 """
 
 import copy
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from source import common_tests
@@ -47,7 +48,7 @@ class FamilyTester:
     classification_class: type[HfvfPreTrainedModel]
     backbone_class: type[HfvfPreTrainedModel]
     image_size = 32
-    config_fields: dict[str, Any]
+    config_fields: ClassVar[Mapping[str, Any]]
     hidden_state_shapes: tuple[Shape, ...]
     attention_shapes: tuple[Shape, ...] = ()
 

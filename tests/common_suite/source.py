@@ -20,7 +20,7 @@ from filelock import FileLock
 
 PACKAGE = "transformers_common_tests"
 FILES = ("test_modeling_common.py", "test_backbone_common.py", "test_configuration_common.py")
-# What those files import beyond the distribution. Export has its own tests in our contract; nothing here generates text.
+# What those files import beyond the distribution: export has tests in our contract, and nothing here generates text.
 STUBS = {
     "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",

@@ -1,6 +1,7 @@
 """transformers' common tests for PoolFormer."""
 
 import unittest
+from typing import ClassVar
 
 from base import CommonBackboneTests, CommonModelTests, FamilyTester
 
@@ -19,14 +20,14 @@ class PoolFormerTester(FamilyTester):
     model_class = HfvfPoolFormerModel
     classification_class = HfvfPoolFormerForImageClassification
     backbone_class = HfvfPoolFormerBackbone
-    config_fields = {"hidden_sizes": (8, 16), "depths": (2, 1), "layer_scale_init_value": 0.1}
+    config_fields: ClassVar = {"hidden_sizes": (8, 16), "depths": (2, 1), "layer_scale_init_value": 0.1}
     hidden_state_shapes = ((8, 8, 8), (8, 8, 8), (16, 4, 4))
 
 
 class PoolFormerV2Tester(PoolFormerTester):
     """PoolFormerV2: StarReLU, residual scales, norms around the downsampling, no biases."""
 
-    config_fields = {
+    config_fields: ClassVar = {
         "hidden_sizes": (8, 16),
         "depths": (2, 1),
         "hidden_act": "star_relu",
