@@ -2,9 +2,19 @@
 """Thirteen families under one set of verbs: three of this package, ten of transformers."""
 
 from . import (
+    beit,
+    cvt,
+    deit,
     maxvit,
+    mobilevit,
+    mobilevitv2,
     poolformer,
+    pvt,
+    pvt_v2,
+    swin,
+    swinv2,
     twins,
+    vit,
 )
 from .labels import labels
 from .registry import (
@@ -33,5 +43,5 @@ __all__ = [
     "model_info",
 ]
 
-for _module in (poolformer, twins, maxvit):
+for _module in (poolformer, twins, maxvit, vit, deit, beit, swin, swinv2, cvt, pvt, pvt_v2, mobilevit, mobilevitv2):
     register_family(_module.FAMILY, _module.VARIANTS)

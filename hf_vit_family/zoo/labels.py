@@ -1,8 +1,9 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Names of the classes that published checkpoints answer with.
 
-ImageNet-1k is embedded. The 11,821 classes of ImageNet-12k and the 21,843 of ImageNet-21k are not: their names would be larger than
-the rest of the package, and checkpoints with such heads serve as starting points for fine-tuning; they get `LABEL_0`, `LABEL_1` and so on.
+ImageNet-1k is embedded. The 11,821 classes of ImageNet-12k and the 21,843 of ImageNet-21k are not: their names would be
+larger than the rest of the package, and checkpoints with such heads serve as starting points for fine-tuning; they get
+`LABEL_0`, `LABEL_1` and so on.
 """
 
 from functools import cache
@@ -32,4 +33,7 @@ def label_maps(name: str | None, num_labels: int) -> dict[str, object]:
     """Keyword arguments for a configuration: `id2label` and `label2id` of an embedded set, else only `num_labels`."""
     if name not in _FILES or len(_read(name)) != num_labels:
         return {"num_labels": num_labels}
-    return {"id2label": dict(enumerate(_read(name))), "label2id": {label: index for index, label in enumerate(_read(name))}}
+    return {
+        "id2label": dict(enumerate(_read(name))),
+        "label2id": {label: index for index, label in enumerate(_read(name))},
+    }

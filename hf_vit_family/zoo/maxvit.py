@@ -1,7 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """MaxViT: timm's 27 variants and their published weights.
 
-tf are the paper's; rw, rmlp (relative positions by a small MLP) and pm (window and grid attention side by side) timm's own.
+tf are the paper's; timm's own are rw, rmlp (relative positions by a small MLP) and pm (window and grid attention side
+by side).
 """
 
 from .registry import HALF_MEAN, HALF_STD, Checkpoint, Family, Variant, frozen, timm_checkpoint

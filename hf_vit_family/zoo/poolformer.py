@@ -1,12 +1,15 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""PoolFormer and PoolFormerV2: timm's ten variants, and the weights that the authors put on the Hub in transformers' layout."""
+"""PoolFormer and PoolFormerV2: timm's ten variants, their weights, and the authors' own in transformers' layout."""
 
 from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, timm_checkpoint
 
 FAMILY = Family(
     name="poolformer",
     title="PoolFormer and PoolFormerV2",
-    paper="Yu et al., MetaFormer Is Actually What You Need for Vision, CVPR 2022; V2: Yu et al., MetaFormer Baselines for Vision, TPAMI 2024",
+    paper=(
+        "Yu et al., MetaFormer Is Actually What You Need for Vision, CVPR 2022; "
+        "V2: Yu et al., MetaFormer Baselines for Vision, TPAMI 2024"
+    ),
     paper_url="https://arxiv.org/abs/2111.11418, https://arxiv.org/abs/2210.13452",
     config_class="hf_vit_family.models.configuration_poolformer:HfvfPoolFormerConfig",
     model_class="hf_vit_family.models.modeling_poolformer:HfvfPoolFormerModel",
@@ -92,4 +95,6 @@ CONFIGS = {
     "poolformerv2_m48": {"depths": (8, 8, 24, 8), "hidden_sizes": _MEDIUM, **_V2},
 }
 
-VARIANTS = tuple(Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items())
+VARIANTS = tuple(
+    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
+)

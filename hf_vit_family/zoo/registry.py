@@ -1,8 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What a zoo file is made of, and the look-ups over all of them.
 
-Every family has one file of one shape: a `FAMILY`, its `CHECKPOINTS` and its `VARIANTS`. Classes are named by import path, so that
-listing the zoo imports neither torch nor transformers.
+Every family has one file of one shape: a `FAMILY`, its `CHECKPOINTS`, the `CONFIGS` of its variants and the `VARIANTS`
+made of both. Classes are named by import path, so that listing the zoo imports neither torch nor transformers.
 """
 
 import difflib
@@ -14,6 +14,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .labels import label_maps
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -23,7 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 TIMM_RESULTS = "timm results/results-imagenet.csv, commit aa4b585 (2026-08-08)"
 
-# What every configuration takes besides its own fields (transformers derives num_labels from id2label and keeps both in step).
+# What every configuration takes besides its own fields; transformers keeps num_labels and id2label in step.
 COMMON_CONFIG_KEYS = ("num_labels", "id2label", "label2id", "problem_type", "out_features", "out_indices")
 # What a model takes at construction that is no part of its configuration's fields.
 CONSTRUCTION_KEYS = ("attn_implementation", "dtype")
@@ -36,7 +38,8 @@ class Preprocessing:
     Attributes:
         image_size: (height, width) in pixels that the model is given.
         crop_pct: part of the resized image that the crop keeps: the image is first resized to `image_size / crop_pct`.
-        crop_mode: `"center"` resizes the shorter side and crops the middle; `"squash"` resizes both sides, whatever the aspect ratio.
+        crop_mode: `"center"` resizes the shorter side and crops the middle; `"squash"` resizes both sides, whatever the
+            aspect ratio.
         interpolation: the resampling filter's name.
         mean, std: per channel, on the scale of 0 to 1.
         channel_order: `"rgb"`, or `"bgr"` where the checkpoint was trained on swapped channels.
@@ -66,7 +69,7 @@ class Checkpoint:
         tag: the name `load_model` takes; timm's (`"twins_svt_small.in1k"`) where timm has it.
         repo_id: the Hub repository.
         license: as its repository or timm states it; None where no source is known.
-        num_labels: outputs of the head.
+        num_labels: outputs of the head; 0 where the repository holds none, so that loading needs `num_labels`.
         labels: name of the label set (`"imagenet-1k"`); see `hf_vit_family.zoo.labels`.
         preprocessing: how it was evaluated; None where no source is known.
         top1: published ImageNet-1k accuracy in percent; None where none is published.
@@ -88,7 +91,10 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if self.format not in ("timm", "transformers", "poolformer-transformers"):
-            raise ValueError(f"Checkpoint {self.tag} has format {self.format!r}; expected timm, transformers or poolformer-transformers.")
+            raise ValueError(
+                f"Checkpoint {self.tag} has format {self.format!r}; "
+                "expected timm, transformers or poolformer-transformers."
+            )
         if (self.top1 is None) != (self.top1_source is None):
             raise ValueError(f"Checkpoint {self.tag} needs a top-1 with its source, or neither.")
 
@@ -103,6 +109,7 @@ class Variant:
         config: keyword arguments of the configuration class.
         checkpoints: published weights; the first is the one that `load_model(name)` takes.
         model_class: import path of another classification class than the family's.
+        config_class: import path of another configuration class than the family's.
     """
 
     name: str
@@ -110,6 +117,7 @@ class Variant:
     config: Mapping[str, Any]
     checkpoints: tuple[Checkpoint, ...] = ()
     model_class: str | None = None
+    config_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ class Family:
         name: key, for example `"twins"`.
         title: for people.
         paper, paper_url: the publication.
-        config_class, model_class, classification_class, backbone_class: import paths `"module:Class"`; None for no backbone.
+        config_class, model_class, classification_class, backbone_class: import paths `"module:Class"`; None for no
+            backbone.
         native: True where this package implements the family, False where transformers does.
         supports: short phrases: attention implementations, input sizes, what can be recorded.
         notes: what a user should know; for transformers' classes the known faults, and what is done about them here.
@@ -158,7 +167,7 @@ def timm_checkpoint(
     labels: str = "imagenet-1k",
     source: str,
 ) -> Checkpoint:
-    """A row for weights that stand on the Hub as `timm/<tag>`; timm resamples all of these with bicubic and calls them apache-2.0."""
+    """A row for weights that stand on the Hub as `timm/<tag>`; timm names all of these bicubic and apache-2.0."""
     return Checkpoint(
         tag=tag,
         repo_id=f"timm/{tag}",
@@ -169,6 +178,32 @@ def timm_checkpoint(
         top1=top1,
         top1_source=None if top1 is None else TIMM_RESULTS,
         source=source,
+    )
+
+
+def hub_checkpoint(
+    repo_id: str,
+    *,
+    license: str | None,
+    preprocessing: Preprocessing | None,
+    top1: float | None = None,
+    top1_source: str | None = None,
+    num_labels: int = 1000,
+    labels: str | None = "imagenet-1k",
+    source: str,
+) -> Checkpoint:
+    """A row for weights in transformers' own format; its tag is the repository's name without the organisation."""
+    return Checkpoint(
+        tag=repo_id.split("/")[1],
+        repo_id=repo_id,
+        license=license,
+        num_labels=num_labels,
+        labels=labels,
+        preprocessing=preprocessing,
+        top1=top1,
+        top1_source=None if top1 is None else top1_source,
+        source=source,
+        format="transformers",
     )
 
 
@@ -183,7 +218,9 @@ def register_family(family: Family, variants: Iterable[Variant]) -> None:
     FAMILIES[family.name] = family
     for variant in variants:
         if variant.family != family.name:
-            raise ValueError(f"Variant {variant.name!r} says it is of family {variant.family!r}, not of {family.name!r}.")
+            raise ValueError(
+                f"Variant {variant.name!r} says it is of family {variant.family!r}, not of {family.name!r}."
+            )
         if variant.name in VARIANTS:
             raise ValueError(f"The variant {variant.name!r} is registered twice.")
         VARIANTS[variant.name] = variant
@@ -263,7 +300,7 @@ class ModelInfo:
         name: the variant.
         family: its family.
         variant: its zoo row.
-        parameters: number of parameters with the head of the first checkpoint (1000 classes without one), counted without allocating them.
+        parameters: their number with the first checkpoint's classes (1000 without one), counted on the meta device.
         input_size: (height, width) in pixels.
         checkpoints: published weights, the default first.
         supports: what the family can do.
@@ -295,8 +332,11 @@ class ModelInfo:
         if not self.checkpoints:
             lines.append("  checkpoints  none published")
         for checkpoint in self.checkpoints:
-            accuracy = "no top-1 published" if checkpoint.top1 is None else f"top-1 {checkpoint.top1:.3f} % ({checkpoint.top1_source})"
-            classes = f"{checkpoint.num_labels:,} classes" + (f" ({checkpoint.labels})" if checkpoint.labels else "")
+            accuracy = "no top-1 known"
+            if checkpoint.top1 is not None:
+                accuracy = f"top-1 {checkpoint.top1:g} % ({checkpoint.top1_source})"
+            classes = f"{checkpoint.num_labels:,} classes" if checkpoint.num_labels else "no classification head"
+            classes += f" ({checkpoint.labels})" if checkpoint.labels else ""
             lines += [
                 f"  checkpoint   {checkpoint.tag} from {checkpoint.repo_id}",
                 f"               licence {checkpoint.license or 'not known'}; {classes}; {accuracy}",
@@ -331,7 +371,7 @@ def model_info(name: str) -> ModelInfo:
 
 @cache
 def count_parameters(name: str) -> int:
-    """Parameters of a variant with its first checkpoint's number of classes (1000 without one), built on the meta device."""
+    """Parameters of a variant with its first checkpoint's classes (1000 without one), built on the meta device."""
     import torch
     from transformers.initialization import no_init_weights
 
@@ -383,7 +423,8 @@ def check_fixed_config(family: Family, overrides: Mapping[str, Any]) -> None:
     for key, value in family.fixed_config.items():
         if key in overrides and _as_plain(overrides[key]) != _as_plain(value):
             raise ValueError(
-                f"{key}={overrides[key]!r} meets a fault of transformers' {family.title}: {family.notes[0]} Leave {key} at {value!r}."
+                f"{key}={overrides[key]!r} meets a fault of transformers' {family.title} ({family.notes[0]}); "
+                f"expected {value!r}."
             )
 
 
@@ -391,7 +432,8 @@ def apply_fixed_config(family: Family, config: "PreTrainedConfig") -> None:
     """Sets the values that keep clear of known faults, and says so where that changes something."""
     for key, value in family.fixed_config.items():
         if _as_plain(getattr(config, key)) != _as_plain(value):
-            logger.warning("%s: %s set from %r to %r: %s", family.title, key, getattr(config, key), value, family.notes[0])
+            given = getattr(config, key)
+            logger.warning("%s: %s set from %r to %r: %s", family.title, key, given, value, family.notes[0])
             setattr(config, key, value)
 
 
@@ -399,18 +441,19 @@ def variant_config(variant: Variant, **overrides: Any) -> "PreTrainedConfig":
     """The configuration of a variant, with the classes of its first checkpoint unless `overrides` say otherwise.
 
     Raises:
-        ValueError: unknown key, a number of labels that does not fit the names given, or a value that meets a known fault.
+        ValueError: unknown key, a number of labels that contradicts the names, or a value that meets a known fault.
     """
-    from .labels import label_maps
-
     family = FAMILIES[variant.family]
-    config_class = import_object(family.config_class)
+    config_class = import_object(variant.config_class or family.config_class)
     check_config_keys(config_class, overrides)
     check_fixed_config(family, overrides)
     kwargs = {**variant.config, **family.fixed_config, **overrides}
     if not {"num_labels", "id2label", "label2id"} & set(overrides):
         checkpoint = variant.checkpoints[0] if variant.checkpoints else None
-        kwargs.update(label_maps(checkpoint.labels if checkpoint else "imagenet-1k", checkpoint.num_labels if checkpoint else 1000))
+        if checkpoint is None or not checkpoint.num_labels:
+            kwargs.update(label_maps("imagenet-1k", 1000))
+        else:
+            kwargs.update(label_maps(checkpoint.labels, checkpoint.num_labels))
     else:
         check_label_keys(overrides)
     return config_class(**kwargs)

@@ -59,4 +59,6 @@ CONFIGS = {
     "twins_svt_large": _svt((2, 2, 18, 2), width=128, heads=4),
 }
 
-VARIANTS = tuple(Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items())
+VARIANTS = tuple(
+    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
+)

@@ -1,0 +1,84 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""BEiT in transformers: Microsoft's checkpoints with a classification head."""
+
+from .registry import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+
+FAMILY = Family(
+    name="beit",
+    title="BEiT",
+    paper="Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022",
+    paper_url="https://arxiv.org/abs/2106.08254",
+    config_class="transformers:BeitConfig",
+    model_class="transformers:BeitModel",
+    classification_class="transformers:BeitForImageClassification",
+    backbone_class="transformers:BeitBackbone",
+    supports=(
+        "attention: eager, sdpa (the relative positions are passed as a mask, so neither flash nor flex)",
+        "hidden states and attentions, activation checkpointing per block, backbone",
+    ),
+    notes=("one input size, unless forward is called with interpolate_pos_encoding=True",),
+)
+
+_MICROSOFT = "Microsoft, github.com/microsoft/unilm"
+_README = "github.com/microsoft/unilm, beit/README.md"
+
+
+def _checkpoint(name: str, size: int, top1: float | None) -> Checkpoint:
+    """Both sides resized (bilinear), nothing cropped; without a top-1, the 21,841 classes of ImageNet-22k."""
+    return hub_checkpoint(
+        f"microsoft/{name}",
+        license="apache-2.0",
+        preprocessing=Preprocessing((size, size), 1.0, "squash", "bilinear", HALF_MEAN, HALF_STD),
+        top1=top1,
+        top1_source=_README,
+        num_labels=21841 if top1 is None else 1000,
+        labels="imagenet-22k" if top1 is None else "imagenet-1k",
+        source=_MICROSOFT,
+    )
+
+
+CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
+    "beit-base-patch16-224": (
+        _checkpoint("beit-base-patch16-224", 224, 85.2),
+        _checkpoint("beit-base-patch16-224-pt22k-ft22k", 224, None),
+    ),
+    "beit-base-patch16-384": (_checkpoint("beit-base-patch16-384", 384, 86.8),),
+    "beit-large-patch16-224": (
+        _checkpoint("beit-large-patch16-224", 224, 87.4),
+        _checkpoint("beit-large-patch16-224-pt22k-ft22k", 224, None),
+    ),
+    "beit-large-patch16-384": (_checkpoint("beit-large-patch16-384", 384, 88.4),),
+    "beit-large-patch16-512": (_checkpoint("beit-large-patch16-512", 512, 88.6),),
+}
+
+# Classification uses a table of relative positions in every layer and the mean of the patches.
+_COMMON = {"patch_size": 16, "use_relative_position_bias": True, "use_mean_pooling": True}
+_BASE = {
+    **_COMMON,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "layer_scale_init_value": 0.1,
+}
+_LARGE = {
+    **_COMMON,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "layer_scale_init_value": 1e-5,
+}
+
+# Keyword arguments of BeitConfig by variant (the authors' README).
+CONFIGS = {
+    "beit-base-patch16-224": {**_BASE, "image_size": 224},
+    "beit-base-patch16-384": {**_BASE, "image_size": 384},
+    "beit-large-patch16-224": {**_LARGE, "image_size": 224},
+    "beit-large-patch16-384": {**_LARGE, "image_size": 384},
+    "beit-large-patch16-512": {**_LARGE, "image_size": 512},
+}
+
+VARIANTS = tuple(
+    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
+)

@@ -1,0 +1,67 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""PVT in transformers: the authors' checkpoints as converted by Xrenya (formerly the organisation Zetatech)."""
+
+from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+
+FAMILY = Family(
+    name="pvt",
+    title="PVT",
+    paper=(
+        "Wang et al., Pyramid Vision Transformer: A Versatile Backbone for Dense Prediction without Convolutions, "
+        "ICCV 2021"
+    ),
+    paper_url="https://arxiv.org/abs/2102.12122",
+    config_class="transformers:PvtConfig",
+    model_class="transformers:PvtModel",
+    classification_class="transformers:PvtForImageClassification",
+    supports=(
+        "attention: eager only",
+        "hidden states and attentions; no activation checkpointing, no backbone",
+    ),
+    notes=(
+        "one input size, square: other sizes (256, 224x192) fail inside transformers, as does a pair for image_size",
+    ),
+)
+
+_AUTHORS = "the authors, github.com/whai362/PVT"
+_README = "github.com/whai362/PVT, classification/README.md"
+
+
+def _checkpoint(name: str, top1: float) -> Checkpoint:
+    """Both sides resized with a bilinear filter, nothing cropped: what PvtImageProcessor does by default."""
+    return hub_checkpoint(
+        f"Xrenya/{name}",
+        license="apache-2.0",
+        preprocessing=Preprocessing((224, 224), 1.0, "squash", "bilinear"),
+        top1=top1,
+        top1_source=_README,
+        source=_AUTHORS,
+    )
+
+
+CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
+    "pvt-tiny-224": (_checkpoint("pvt-tiny-224", 75.1),),
+    "pvt-small-224": (_checkpoint("pvt-small-224", 79.8),),
+    "pvt-medium-224": (_checkpoint("pvt-medium-224", 81.2),),
+    "pvt-large-224": (_checkpoint("pvt-large-224", 81.7),),
+}
+
+_COMMON = {
+    "image_size": 224,
+    "hidden_sizes": [64, 128, 320, 512],
+    "num_attention_heads": [1, 2, 5, 8],
+    "sequence_reduction_ratios": [8, 4, 2, 1],
+    "mlp_ratios": [8, 8, 4, 4],
+}
+
+# Keyword arguments of PvtConfig by variant (paper, table 1).
+CONFIGS = {
+    "pvt-tiny-224": {**_COMMON, "depths": [2, 2, 2, 2]},
+    "pvt-small-224": {**_COMMON, "depths": [3, 4, 6, 3]},
+    "pvt-medium-224": {**_COMMON, "depths": [3, 4, 18, 3]},
+    "pvt-large-224": {**_COMMON, "depths": [3, 8, 27, 3]},
+}
+
+VARIANTS = tuple(
+    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
+)
