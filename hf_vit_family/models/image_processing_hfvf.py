@@ -278,6 +278,9 @@ class HfvfImageProcessor(BaseImageProcessor):
     differ by the rounding of its resizing. An instance holds no state besides its fields: it pickles, and works in the
     workers of a data loader.
 
+    transformers' `pipeline` converts paths and PIL images by its own rules before they come here: it drops transparency
+    and clips 16 bits to white. Where that matters, give it arrays, or call the processor.
+
     `AutoImageProcessor.from_pretrained(..., backend=...)` has no effect: transformers asks for a class in the same way
     without a backend and with `"torchvision"`, and the default has to be the exact one. Say
     `resize_backend="torchvision"` instead, there or in a call.
@@ -516,11 +519,13 @@ def _process_torchvision(
         return image if device is None else image.to(device)
 
     pixels = _each(images, convert)
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for index, image in enumerate(pixels):
-        groups.setdefault((*image.shape, image.device), []).append(index)
-    for indices in groups.values():  # equally large images are resized together
-        batch = torch.stack([pixels[index] for index in indices])
+        # A GPU resizes equally large images together; a CPU is fastest with one image, its channels last in memory.
+        groups.setdefault(index if image.is_cpu else (image.shape, image.device), []).append(index)
+    for indices in groups.values():
+        batch = pixels[indices[0]][None] if len(indices) == 1 else torch.stack([pixels[index] for index in indices])
+        batch = batch.contiguous(memory_format=torch.channels_last)
         batch = _normalise(_geometry_torchvision(batch, settings).contiguous(), settings)
         if len(groups) == 1:
             return batch
