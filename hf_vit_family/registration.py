@@ -1,11 +1,14 @@
 """Registers the native families with transformers' Auto classes."""
 
+from typing import Any
+
 from transformers import (
     AutoBackbone,
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
     AutoModelForImageClassification,
+    AutoVideoProcessor,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -14,6 +17,20 @@ from .models.image_processing_hfvf import HfvfImageProcessor
 
 # configuration class, then its model, classifier and backbone
 FamilyClasses = tuple[type[PreTrainedConfig], type[PreTrainedModel], type[PreTrainedModel], type[PreTrainedModel]]
+
+
+class NoVideoProcessor:
+    """Stands where transformers looks for a video processor.
+
+    `pipeline("image-classification")` tries to load one beside the image processor, and where none is registered it
+    runs the repository's remote code to find it, or asks whether it may, although our classes are there. It takes an
+    error for "there is none".
+    """
+
+    @classmethod
+    def from_pretrained(cls, source: Any, *_: Any, **__: Any) -> None:
+        """Raises ValueError."""
+        raise ValueError(f"{source} is an image model; there is no video processor for it.")
 
 
 def register_auto_classes(families: list[FamilyClasses]) -> None:
@@ -26,4 +43,7 @@ def register_auto_classes(families: list[FamilyClasses]) -> None:
         AutoModel.register(config, model)
         AutoModelForImageClassification.register(config, classifier)
         AutoBackbone.register(config, backbone)
-        AutoImageProcessor.register(config, image_processor_classes={"pil": HfvfImageProcessor})
+        # transformers asks for "torchvision" when nobody names a backend, and would warn that only "pil" is there
+        processors = {"pil": HfvfImageProcessor, "torchvision": HfvfImageProcessor}
+        AutoVideoProcessor.register(config, NoVideoProcessor)
+        AutoImageProcessor.register(config, image_processor_classes=processors)
