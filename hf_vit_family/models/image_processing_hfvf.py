@@ -258,7 +258,14 @@ FIELDS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "resize_backend": ("pil", _check_choice(RESIZE_BACKENDS)),
 }
 # Written beside the fields by transformers and by export; they say which class to load, not what it does.
-SERVICE_KEYS = ("image_processor_type", "auto_map", "processor_class", "feature_extractor_type", "hfvf_version")
+SERVICE_KEYS = (
+    "image_processor_type",
+    "video_processor_type",
+    "auto_map",
+    "processor_class",
+    "feature_extractor_type",
+    "hfvf_version",
+)
 
 
 class HfvfImageProcessorKwargs(ImagesKwargs, total=False):
