@@ -1,0 +1,47 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The main job: fine-tune a model, evaluate it, export it, and load it back.
+
+accelerate launch -m hf_vit_family.training.finetune --help
+"""
+
+import sys
+from collections.abc import Sequence
+
+from .arguments import parse_options
+from .run_folder import read_settings
+
+
+def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
+    """Run from the command line.
+
+    Args:
+        arguments: options; those of the process by default.
+        program: name for `--help`.
+
+    Returns:
+        The exit status: 0, 1 where the run failed or the exported folder answers otherwise, 2 for a wrong option or
+        data that cannot be trained on, told in one sentence.
+    """
+    options = parse_options(arguments, program)
+    try:
+        settings = read_settings(options)
+        # a wrong option is told before the seconds that these imports take
+        from .job import Job
+        from .loop import TrainingError
+
+        job = Job(settings)
+    except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        figures = job.run()
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        job.accelerator.end_training()
+    return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

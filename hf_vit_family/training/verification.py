@@ -1,0 +1,79 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Proof that an exported folder works where this package is not installed."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Image
+from safetensors import safe_open
+
+# So many images at most are loaded back and compared; two thousand small ones take seconds.
+MOST_IMAGES = 2000
+MOST_BYTES = 64 * 2**20
+
+
+def choose_images(table: Dataset) -> Dataset:
+    """The first images of a split, as encoded as they are, limited in number and bytes."""
+    encoded = table.select_columns(["image"]).cast_column("image", Image(decode=False))
+    total, count = 0, 0
+    for row in encoded.select(range(min(len(encoded), MOST_IMAGES))):
+        content = row["image"]["bytes"]
+        total += len(content) if content is not None else Path(row["image"]["path"]).stat().st_size
+        if count and total > MOST_BYTES:
+            break
+        count += 1
+    return table.select_columns(["image"]).select(range(count))
+
+
+def load_back(folder: Path, table: Dataset, logits: np.ndarray, label_names: list[str], threads: int) -> dict[str, Any]:
+    """Load the folder in a process that cannot import this package, and compare.
+
+    Args:
+        folder: as `export` wrote it.
+        table: images, the first of those that `logits` are for.
+        logits: (N, classes), float32, of the model that was exported.
+        label_names: name of every class.
+        threads: CPU threads for the process.
+
+    Returns:
+        The class that was loaded, the number of images, the largest difference, and whether it counts as equal: at
+        most a hundred-thousandth of the largest logit, and the same class for every image.
+
+    Raises:
+        RuntimeError: the folder could not be loaded; with the process's last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="hfvf-load-back-") as scratch:
+        images, result = Path(scratch) / "images.parquet", Path(scratch) / "result.safetensors"
+        table.to_parquet(images)
+        program = Path(__file__).with_name("load_back.py")
+        command = [sys.executable, "-P", str(program), *map(str, (folder.resolve(), images, result, threads))]
+        process = subprocess.run(command, cwd=scratch, env=_environment(scratch), capture_output=True, text=True)
+        if process.returncode:
+            words = process.stderr.strip().splitlines()
+            raise RuntimeError(f"{folder} could not be loaded back: {words[-1] if words else process.returncode}")
+        with safe_open(result, framework="pt") as file:
+            loaded, metadata = file.get_tensor("logits"), file.metadata()
+    expected = torch.from_numpy(logits[: len(loaded)])
+    difference = (loaded - expected).abs().max().item()
+    same_classes = bool((loaded.argmax(1) == expected.argmax(1)).all())
+    close = difference <= 1e-5 * expected.abs().max().item()
+    return {
+        "class": metadata["class"],
+        "images": len(loaded),
+        "largest_difference": difference,
+        "equal": close and same_classes and metadata["labels"].split("\n") == label_names,
+    }
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """The caller's, but offline, with a place of its own for remote code, and without the launcher's variables."""
+    launched = ("ACCELERATE_", "RANK", "WORLD_SIZE")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(launched)}
+    modules = str(Path(scratch) / "modules")
+    return {**kept, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": modules, "CUDA_VISIBLE_DEVICES": ""}
