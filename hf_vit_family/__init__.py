@@ -4,55 +4,30 @@ Importing the package registers its models and their image processor with the Au
 of ours loads with the classes installed here, and its remote code is not run.
 """
 
-from .conversion import from_timm, to_timm_state_dict
-from .hub.export import export
-from .models.compat import HFVF_VERSION as __version__
-from .models.configuration_maxvit import HfvfMaxVitConfig
-from .models.configuration_poolformer import HfvfPoolFormerConfig
-from .models.configuration_twins import HfvfTwinsConfig
-from .models.image_processing_hfvf import HfvfImageProcessor
-from .models.modeling_maxvit import HfvfMaxVitBackbone, HfvfMaxVitForImageClassification, HfvfMaxVitModel
-from .models.modeling_poolformer import (
-    HfvfPoolFormerBackbone,
-    HfvfPoolFormerForImageClassification,
-    HfvfPoolFormerModel,
-)
-from .models.modeling_twins import HfvfTwinsBackbone, HfvfTwinsForImageClassification, HfvfTwinsModel
-from .registration import register_auto_classes
-from .zoo import create_model, list_models, model_info
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "HfvfImageProcessor",
-    "HfvfMaxVitBackbone",
-    "HfvfMaxVitConfig",
-    "HfvfMaxVitForImageClassification",
-    "HfvfMaxVitModel",
-    "HfvfPoolFormerBackbone",
-    "HfvfPoolFormerConfig",
-    "HfvfPoolFormerForImageClassification",
-    "HfvfPoolFormerModel",
-    "HfvfTwinsBackbone",
-    "HfvfTwinsConfig",
-    "HfvfTwinsForImageClassification",
-    "HfvfTwinsModel",
-    "__version__",
-    "create_model",
-    "export",
-    "from_timm",
-    "list_models",
-    "model_info",
-    "to_timm_state_dict",
-]
 
-register_auto_classes(
-    [
-        (
-            HfvfPoolFormerConfig,
-            HfvfPoolFormerModel,
-            HfvfPoolFormerForImageClassification,
-            HfvfPoolFormerBackbone,
-        ),
-        (HfvfTwinsConfig, HfvfTwinsModel, HfvfTwinsForImageClassification, HfvfTwinsBackbone),
-        (HfvfMaxVitConfig, HfvfMaxVitModel, HfvfMaxVitForImageClassification, HfvfMaxVitBackbone),
-    ]
-)
+def _is_command_line() -> bool:
+    """Whether this process is `hf-vit-family` itself: its help must not wait for torch and transformers."""
+    started = Path(sys.argv[0]).stem if sys.argv else ""
+    as_module = started == "-m" and "hf_vit_family.cli" in sys.orig_argv
+    return started == "hf-vit-family" or as_module
+
+
+if TYPE_CHECKING or not _is_command_line():
+    from .public import *  # noqa: F403
+    from .public import __all__, __version__  # noqa: F401
+else:
+
+    def __getattr__(name: str) -> Any:
+        """A public name, once a command needs it."""
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        from . import public
+
+        try:
+            return getattr(public, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -232,7 +232,7 @@ def register_family(family: Family, variants: Iterable[Variant]) -> None:
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> ValueError:
     """The error for a name that does not exist, with the nearest that do (without importing torch)."""
-    known = list(known)
+    known = list(dict.fromkeys(known))
     nearest = difflib.get_close_matches(str(given).lower(), known, n=3, cutoff=0.5)
     if nearest:
         return ValueError(f"Unknown {kind} {given!r}; the nearest known names are {', '.join(map(repr, nearest))}.")

@@ -1,0 +1,306 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The command line `hf-vit-family`.
+
+Commands import torch and transformers when they run, so that help and lists answer at once. Whatever goes wrong is one
+sentence on standard error: exit code 2 for a command that was not understood, 1 for anything else.
+"""
+
+import csv
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PROGRAM = "hf-vit-family"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Vision transformers of thirteen families: list them, look at them, classify images, convert and export.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="A variant, a timm tag, a Hub id (organisation/model) or a folder.", metavar="MODEL"),
+]
+RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A configuration value, for example num_labels=10; may be repeated."
+    ),
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(version("hf_vit_family"))
+        except PackageNotFoundError:
+            from .models.compat import HFVF_VERSION
+
+            typer.echo(HFVF_VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which release.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_command(
+    family: Annotated[str | None, typer.Option("--family", "-f", help="Only this family, for example twins.")] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", "-p", help="The published checkpoints.")] = False,
+    long: Annotated[bool, typer.Option("--long", "-l", help="With family, top-1 accuracy and Hub repository.")] = False,
+) -> None:
+    """Print the names of all models, one a line."""
+    from .zoo.registry import find_variant, list_models
+
+    names = list_models(family, pretrained)
+    if not long:
+        typer.echo("\n".join(names))
+        return
+    rows = []
+    for name in names:
+        variant, checkpoint = find_variant(name)
+        if checkpoint is None and variant.checkpoints:
+            checkpoint = variant.checkpoints[0]
+        accuracy = "-" if checkpoint is None or checkpoint.top1 is None else f"{checkpoint.top1:.2f}"
+        rows.append((name, variant.family, accuracy, "-" if checkpoint is None else checkpoint.repo_id))
+    typer.echo(_table(("name", "family", "top-1 %", "default checkpoint"), rows))
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A variant, a timm tag or the Hub id of a listed checkpoint.")],
+) -> None:
+    """Print paper, size, weights and faults of a model."""
+    from .zoo.registry import model_info
+
+    typer.echo(str(model_info(model)))
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A variant, a timm tag, a Hub id (organisation/model) or a folder.")
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to print for each image.")] = 5,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table here instead; - is standard output.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in the model at once.")] = 8,
+    device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    revision: RevisionOption = None,
+) -> None:
+    """Classify images.
+
+    Unreadable files are counted and named at the end; the exit code is 1 if no image was readable.
+    """
+    from .image_files import find_images
+
+    files = find_images(paths)
+    load_image_processor, load_model = _loaders()
+    target = _device(device)
+    classifier = load_model(model, revision=revision)
+    processor = load_image_processor(model, revision=revision)
+    from tqdm import tqdm
+
+    from .prediction import predict_files
+
+    failed = []
+    with ExitStack() as stack:
+        table = None if csv_path is None else csv.writer(stack.enter_context(_open_csv(csv_path)), lineterminator="\n")
+        if table is not None:
+            table.writerow(("path", "rank", "class", "label", "score"))
+        predictions = predict_files(classifier, processor, files, top_k, batch_size, target)
+        for prediction in tqdm(predictions, total=len(files), unit="image", file=sys.stderr):
+            rows = zip(prediction.classes, prediction.labels, prediction.scores, strict=True)
+            if prediction.error is not None:
+                failed.append(prediction)
+            elif table is not None:
+                ranked = enumerate(rows, start=1)
+                table.writerows((prediction.path, rank, *row[:2], f"{row[2]:.6f}") for rank, row in ranked)
+            else:
+                best = ", ".join(f"{label} {score:.1%}" for _, label, score in rows)
+                tqdm.write(f"{prediction.path}: {best}", file=sys.stdout)
+    for prediction in failed:
+        typer.echo(prediction.error, err=True)
+    if failed:
+        typer.echo(f"{len(failed)} of {len(files)} images could not be read.", err=True)
+    if len(failed) == len(files):
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    name: Annotated[
+        str, typer.Argument(help="A timm tag or variant, its Hub id, sail/poolformer_*, or a timm folder.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where to write the converted model.")],
+    revision: RevisionOption = None,
+    values: SetOption = None,
+) -> None:
+    """Convert timm's weights to a folder for the Hub.
+
+    It holds native weights, image processor, remote code and a card.
+    """
+    load_image_processor, load_model = _loaders()
+    from .hub.export import export as export_model
+
+    model = load_model(name, revision=revision, **_overrides(values))
+    if not model.config.model_type.startswith("hfvf_"):
+        raise ValueError(
+            f"{name} is a model of transformers already, there is nothing to convert; export writes it as it is."
+        )
+    processor = None if _sets_size(values) else load_image_processor(name, revision=revision)
+    typer.echo(f"Wrote {export_model(model, folder, processor=processor)}")
+
+
+@app.command()
+def export(
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+    format: Annotated[str, typer.Option(help="hub: a folder ready for the Hub.")] = "hub",
+    revision: RevisionOption = None,
+    values: SetOption = None,
+) -> None:
+    """Write a model to a folder for the Hub.
+
+    It holds the image processor and whatever the model needs to be loaded elsewhere.
+    """
+    load_image_processor, load_model = _loaders()
+    from .hub.export import export as export_model
+
+    loaded = load_model(model, revision=revision, **_overrides(values))
+    processor = None if _sets_size(values) else load_image_processor(model, revision=revision)
+    typer.echo(f"Wrote {export_model(loaded, folder, processor=processor, format=format)}")
+
+
+def _loaders() -> tuple[Any, Any]:
+    """`load_image_processor` and `load_model`, with transformers' own messages kept to errors."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    from .public import load_image_processor, load_model
+
+    return load_image_processor, load_model
+
+
+def _overrides(values: list[str] | None) -> dict[str, Any]:
+    """`KEY=VALUE` pairs; values are JSON where they can be read so, text otherwise."""
+    overrides = {}
+    for value in values or ():
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set {value!r} is no KEY=VALUE.")
+        try:
+            overrides[key] = json.loads(text)
+        except ValueError:
+            overrides[key] = text
+    return overrides
+
+
+def _sets_size(values: list[str] | None) -> bool:
+    """Whether the checkpoint's own processor no longer fits the model."""
+    return "image_size" in _overrides(values)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"The device {name!r} does not exist here; expected auto, cpu, cuda, cuda:1 or mps.") from None
+    return name
+
+
+def _open_csv(path: Path) -> Any:
+    return nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8", newline="")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _unknown_command(arguments: list[str]) -> str | None:
+    """The sentence for a first word that is no command."""
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    given = arguments[0]
+    if given.startswith("-") or given in commands:
+        return None
+    nearest = difflib.get_close_matches(given, commands, n=2, cutoff=0.4)
+    known = f"the nearest is {' or '.join(nearest)}" if nearest else f"expected one of {', '.join(commands)}"
+    return f"Unknown command {given!r}; {known}."
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command line and gives its exit code.
+
+    Args:
+        arguments: what follows the program's name; none shows the help.
+    """
+    arguments = arguments or ["--help"]
+    unknown = _unknown_command(arguments)
+    if unknown is not None:
+        print(f"{PROGRAM}: {unknown}", file=sys.stderr)
+        return 2
+    try:
+        code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has had enough (`| head`); nothing more may be written when the interpreter closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except typer.Abort:
+        print(f"{PROGRAM}: interrupted.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError, MemoryError, ImportError) as error:
+        print(f"{PROGRAM}: {_sentence(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        # typer's usage errors; releases before 0.26 take the class from click, later ones have their own
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"{PROGRAM}: {' '.join(error.format_message().split())}", file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
