@@ -34,7 +34,7 @@ class NoVideoProcessor:
 
 
 def register_auto_classes(families: list[FamilyClasses]) -> None:
-    """Make AutoConfig, AutoModel, AutoModelForImageClassification, AutoBackbone and AutoImageProcessor know the families.
+    """Make the Auto classes for configurations, models, classifiers, backbones and image processors know the families.
 
     From then on a repository of ours loads with these classes and its remote code is not run.
     """

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +130,19 @@ def load_untrusted(folders: list[str], repositories: list[str]) -> dict[str, Any
     """Try every Auto class without trust."""
     import transformers
 
+    def load(auto_class: str, source: str, **kwargs):
+        if auto_class == "pipeline":
+            return transformers.pipeline("image-classification", model=source, **kwargs)
+        return getattr(transformers, auto_class).from_pretrained(source, **kwargs)
+
     results = {}
     for source in [*folders, *repositories]:
-        for auto_class in AUTO_CLASSES:
+        for auto_class in (*AUTO_CLASSES, "pipeline"):
             if auto_class == "AutoBackbone" and source in folders:
                 continue  # it takes no folders, with or without trust
-            load = getattr(transformers, auto_class).from_pretrained
             for trust in (False, None):
                 kwargs = {} if trust is None else {"trust_remote_code": trust}
-                results[f"{source} {auto_class} {trust}"] = attempt(lambda load=load, kw=kwargs: load(source, **kw))
-        for trust in (False, None):
-            kwargs = {} if trust is None else {"trust_remote_code": trust}
-            results[f"{source} pipeline {trust}"] = attempt(
-                lambda kw=kwargs: transformers.pipeline("image-classification", model=source, **kw)
-            )
+                results[f"{source} {auto_class} {trust}"] = attempt(partial(load, auto_class, source, **kwargs))
     return results
 
 

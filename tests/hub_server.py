@@ -139,7 +139,9 @@ class Handler(BaseHTTPRequestHandler):
                 kinds = {"branches": "heads", "tags": "tags"}
                 return self.send_json(
                     {
-                        kind: [{"name": n, "ref": f"refs/{kinds[kind]}/{n}", "targetCommit": c} for n, c in names.items()]
+                        kind: [
+                            {"name": n, "ref": f"refs/{kinds[kind]}/{n}", "targetCommit": c} for n, c in names.items()
+                        ]
                         for kind, names in refs.items()
                     }
                     | {"converts": []}

@@ -1,6 +1,5 @@
 """Exported folders: what stands in them, and what loads them with the package and without."""
 
-import copy
 import json
 import os
 import shutil
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from families import SPECS, images, randomise
+from exports import LABELS, logits_of, processor_of, tiny
+from families import SPECS
 from fresh_process import run
 from hub_server import serve
 from PIL import Image
@@ -23,37 +23,13 @@ from hf_vit_family.hub.export import export
 from hf_vit_family.hub.remote_code import ALLOWED_PACKAGES, MODELS_FOLDER, remote_code_files, rule_violations
 from hf_vit_family.models.compat import HFVF_VERSION
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
-from hf_vit_family.zoo import create_model
 
-LABELS = ("tabby", "tiger", "lynx", "manul", "zèbre")
 POISON = "from pathlib import Path\n\nPath({marker!r}).write_text('run')\nraise RuntimeError('remote code was run')\n"
 families = pytest.mark.parametrize("family", list(SPECS))
 
 
-def tiny(family: str, seed: int = 0, **overrides) -> nn.Module:
-    spec = SPECS[family]
-    labels = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
-    config = {key: value for key, value in spec.tiny.items() if key != "num_labels"}
-    return randomise(create_model(spec.small, **{**config, **labels, **overrides}), seed)
-
-
-def processor_of(family: str) -> HfvfImageProcessor:
-    return HfvfImageProcessor(size=SPECS[family].tiny_size, crop_pct=0.95)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-
-
-def logits_of(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
-        return model(pixel_values).logits
-
-
 def assert_equal_outputs(model: nn.Module, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Outputs of a process elsewhere against the package's class on the same folder, to the bit, and the exported model.
+    """Compare outputs of another process with the package's class on the same folder, to the bit, and with the model.
 
     The model in memory may differ in the last bit: weights mapped from a file start at any address, and some kernels
     of torch sum in another order where memory is not aligned.
@@ -124,7 +100,12 @@ def test_files_of_a_folder(family, folders):
     assert code == expected, "exactly the files that transformers itself would look for"
     for name in code:
         assert (folder / name).read_bytes() == (MODELS_FOLDER / name).read_bytes(), f"{name} equals the package's"
-    assert set(os.listdir(folder)) == code | {"config.json", "preprocessor_config.json", "model.safetensors", "README.md"}
+    assert set(os.listdir(folder)) == code | {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "README.md",
+    }
 
 
 def test_a_repository_carries_only_what_its_model_imports(folders):
@@ -233,7 +214,10 @@ def commits(hub, folders, second_folders) -> dict[str, dict[str, str]]:
     hashes = {}
     for family, folder in folders.items():
         repository = f"some-one/tiny-{family}"
-        hashes[family] = {"v1": hub.commit(repository, folder, tag="v1"), "main": hub.commit(repository, second_folders[family])}
+        hashes[family] = {
+            "v1": hub.commit(repository, folder, tag="v1"),
+            "main": hub.commit(repository, second_folders[family]),
+        }
     return hashes
 
 
@@ -248,14 +232,14 @@ def loaded_repositories(hub, commits, picture, tmp_path_factory):
         sources.append({"name": f"{family}-commit", "source": source, "revision": hashes["v1"]})
     first = next(iter(commits))
     sources.append({"name": f"{first}-tag", "source": f"some-one/tiny-{first}", "revision": "v1"})
-    results = run(
-        "load_sources", home, hub=hub.url, sources=sources, image=picture, tensor_folder=home, backbones=True
-    )
+    results = run("load_sources", home, hub=hub.url, sources=sources, image=picture, tensor_folder=home, backbones=True)
     return {name: (result, load_file(home / f"{name}.safetensors")) for name, result in results.items()}
 
 
 @families
-@pytest.mark.parametrize(("revision", "seed", "marker"), [("newest", 1, "second"), ("commit", 0, None), ("tag", 0, None)])
+@pytest.mark.parametrize(
+    ("revision", "seed", "marker"), [("newest", 1, "second"), ("commit", 0, None), ("tag", 0, None)]
+)
 def test_loading_a_repository_by_id_and_revision(
     family, revision, seed, marker, loaded_repositories, commits, folders, second_folders
 ):
@@ -281,9 +265,7 @@ def test_tokens_go_to_the_hub_alone(hub, loaded_repositories):
 
 def test_nothing_loads_without_trust(hub, folders, commits, tmp_path):
     repositories = [f"some-one/tiny-{family}" for family in folders]
-    results = run(
-        "load_untrusted", tmp_path, hub=hub.url, folders=list(folders.values()), repositories=repositories
-    )
+    results = run("load_untrusted", tmp_path, hub=hub.url, folders=list(folders.values()), repositories=repositories)
     assert len(results) == len(SPECS) * (5 + 6) * 2
     for name, result in results.items():
         assert result.get("error") == "ValueError", f"{name}: {result}"

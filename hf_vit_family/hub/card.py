@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
@@ -34,6 +34,11 @@ def short_card(model: PreTrainedModel, processor: Any, family: Family | None, co
         "you rely on it.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def label_names(config: PreTrainedConfig) -> dict[int, str]:
+    """Names of the classes by index; transformers' PVT has none unless it was given some."""
+    return dict(sorted((config.id2label or {index: f"LABEL_{index}" for index in range(config.num_labels)}).items()))
 
 
 def _front_matter(tags: list[str]) -> str:
@@ -92,7 +97,9 @@ the Python files of this repository, so read them and pin the commit that you ha
 def _input(model: PreTrainedModel, processor: Any) -> str:
     if processor is None:
         channels = getattr(model.config, "num_channels", None)
-        return f"## Input\n\n`pixel_values` (batch, {channels}, height, width). No image processor comes with this model."
+        return (
+            f"## Input\n\n`pixel_values` (batch, {channels}, height, width). No image processor comes with this model."
+        )
     values = {key: value for key, value in processor.to_dict().items() if key in _SHOWN_FIELDS and value is not None}
     lines = [f"- {key}: {_plain(value)}" for key, value in values.items()]
     kind = "timm's evaluation transform" if isinstance(processor, HfvfImageProcessor) else "as transformers does it"
@@ -121,7 +128,7 @@ def _plain(value: Any) -> str:
 
 
 def _labels(model: PreTrainedModel) -> str:
-    labels = dict(sorted(model.config.id2label.items()))
+    labels = label_names(model.config)
     if all(label == f"LABEL_{index}" for index, label in labels.items()):
         return f"## Classes\n\n{len(labels)} classes without names."
     shown = [f"{index}: {label}" for index, label in list(labels.items())[:_SHOWN_LABELS]]

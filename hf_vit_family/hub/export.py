@@ -17,7 +17,7 @@ from transformers.initialization import no_init_weights
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..zoo.registry import Family, import_object
-from .card import short_card
+from .card import label_names, short_card
 from .folder import CONFIG_NAME, check_target, staged
 from .preprocessing import default_image_processor, family_of
 from .remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
@@ -95,17 +95,19 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
             model = model.module
-        elif isinstance(model, torch._dynamo.OptimizedModule):
+        elif type(model).__module__.startswith("torch._dynamo.") and hasattr(model, "_orig_mod"):
             model = model._orig_mod
         else:
             return model
 
 
 def _check_model(model: nn.Module) -> Family | None:
-    """The model's family, None for one of transformers that the zoo does not list; ValueError if it cannot be exported."""
+    """The model's family, None for one of transformers that the zoo does not list; ValueError for no exportable one."""
     name, module = type(model).__name__, type(model).__module__
     if module.startswith("peft.") or getattr(model, "_hf_peft_config_loaded", False):
-        raise ValueError(f"The {name} has adapters beside its weights; expected a plain model, as merge_and_unload() gives.")
+        raise ValueError(
+            f"The {name} has adapters beside its weights; expected a plain model, as merge_and_unload() gives."
+        )
     if not isinstance(model, PreTrainedModel):
         hint = "; from_timm converts a model of timm" if module.startswith("timm.") else ""
         raise ValueError(f"A {name} was given; expected a model of this package or of transformers{hint}.")
@@ -130,7 +132,7 @@ def _check_model(model: nn.Module) -> Family | None:
 
 
 def _check_tensors(model: PreTrainedModel, strict: bool) -> None:
-    """Refuse weights that would not load back; `strict` refuses missing ones too, for transformers has optional parts."""
+    """Refuse weights that would not load back; missing ones too if `strict`, for transformers has optional parts."""
     name = type(model).__name__
     for module_name, module in model.named_modules():
         if type(module).__module__.startswith("peft."):
@@ -165,8 +167,8 @@ def _check_processor(processor: Any) -> None:
     module = type(processor).__module__
     if not isinstance(processor, BaseImageProcessor) or not module.startswith("transformers."):
         raise ValueError(
-            f"A processor of type {type(processor).__name__} from {module} was given; expected an HfvfImageProcessor or "
-            "an image processor of transformers itself."
+            f"A processor of type {type(processor).__name__} from {module} was given; expected an HfvfImageProcessor "
+            "or an image processor of transformers itself."
         )
 
 
@@ -190,8 +192,9 @@ def _write_model(model: PreTrainedModel, folder: Path, references: dict[str, str
     shell.save_pretrained(folder, max_shard_size=max_shard_size)
     path = folder / CONFIG_NAME
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["id2label"] = {str(index): label for index, label in sorted(model.config.id2label.items())}
-    config["label2id"] = dict(model.config.label2id)
+    labels = label_names(model.config)
+    config["id2label"] = {str(index): label for index, label in labels.items()}
+    config["label2id"] = model.config.label2id or {label: index for index, label in labels.items()}
     if references:
         config["auto_map"] = references
     _write_json(path, config)

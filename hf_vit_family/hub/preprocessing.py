@@ -26,7 +26,7 @@ def family_of(model: PreTrainedModel) -> Family | None:
 
 
 def known_preprocessing(config: PreTrainedConfig, family: Family) -> Preprocessing | None:
-    """How the checkpoint that the model comes from was evaluated, or else the published one of the same architecture."""
+    """How the checkpoint that the model comes from was evaluated, or else a published one of its architecture."""
     for variant, checkpoint in CHECKPOINTS.values():
         if config.name_or_path in (checkpoint.tag, checkpoint.repo_id) and variant.family == family.name:
             return checkpoint.preprocessing
@@ -96,7 +96,7 @@ def _image_size(config: PreTrainedConfig) -> tuple[int, int] | None:
     size = getattr(config, "image_size", None)
     if size is None or isinstance(size, int):
         return None if size is None else (size, size)
-    return tuple(size)[0], tuple(size)[-1]
+    return size[0], size[-1]
 
 
 def _plain(value: Any) -> Any:

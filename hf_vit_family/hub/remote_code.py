@@ -23,7 +23,7 @@ _LOOKS_LIKE_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+\.\S*[ \t]+import\b|import
 
 
 def reference(import_path: str) -> str:
-    """`"hf_vit_family.models.modeling_twins:HfvfTwinsModel"` as `auto_map` writes it: `"modeling_twins.HfvfTwinsModel"`."""
+    """A class of the zoo as `auto_map` names it: `"package.modeling_x:XModel"` becomes `"modeling_x.XModel"`."""
     module, name = import_path.split(":")
     return f"{module.rpartition('.')[2]}.{name}"
 
