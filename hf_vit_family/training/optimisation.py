@@ -1,28 +1,34 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Optimiser and learning rate schedule."""
 
-import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup
 
-# Learned tables and tokens that have two or more dimensions and are no weights of a layer.
-_NO_DECAY_NAMES = ("position", "relative", "cls_token", "mask_token", "distillation_token", "layer_scale", "lambda_")
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+# Networks that compute a bias for relative positions: Swin V2's authors exempt them like the tables they replace.
+_POSITION_NETWORKS = ("relative_position", "continuous_position")
 
 
-def decays(name: str, parameter: torch.Tensor) -> bool:
-    """Whether weight decay applies: to matrices and kernels, not to norms, biases, scales, tokens and positions."""
-    if sum(side > 1 for side in parameter.shape) < 2 or name.endswith("bias"):
-        return False
-    return not any(part in name for part in _NO_DECAY_NAMES)
+def decaying_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """The weights of linear and convolution layers.
+
+    Everything else is exempt: biases, norms, scales, tokens, tables of positions, whatever their shape or name.
+    """
+    return {
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, _LAYERS) and not any(part in name for part in _POSITION_NETWORKS)
+    }
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """The trained parameters in two groups, with and without weight decay."""
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    with_decay = [parameter for name, parameter in trained if decays(name, parameter)]
-    without = [parameter for name, parameter in trained if not decays(name, parameter)]
+    decaying = decaying_parameters(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with_decay = [parameter for parameter in trained if parameter in decaying]
+    without = [parameter for parameter in trained if parameter not in decaying]
     return [{"params": with_decay, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
 
 
