@@ -79,6 +79,45 @@ add_spec(
 )
 
 
+add_spec(
+    FamilySpec(
+        name="twins",
+        small="twins_svt_small",
+        large="twins_pcpvt_large",
+        tiny={
+            "hidden_sizes": (16, 24, 32, 40),
+            "depths": (2, 2, 2, 1),
+            "num_attention_heads": (2, 2, 2, 2),
+            "num_labels": 5,
+        },
+        shallow={"depths": (2, 2, 2, 2)},
+        timm_shallow={"depths": (2, 2, 2, 2)},
+        shallow_size=(224, 224),  # at 64 pixels windows of 7 tokens are padded, which timm does not mask
+        timm_sizes=((448, 224),),
+        attention_implementations=("eager", "sdpa", "flash_attention_2", "flex_attention"),
+    )
+)
+add_spec(
+    FamilySpec(
+        name="maxvit",
+        small="maxvit_tiny_tf_224",
+        large="maxvit_large_tf_512",
+        tiny={
+            "hidden_sizes": (32, 32, 64, 64),
+            "depths": (1, 1, 2, 1),
+            "stem_hidden_sizes": (8, 16),
+            "head_hidden_size": 64,
+            "image_size": 64,
+            "num_labels": 5,
+        },
+        shallow={"depths": (2, 2, 2, 2), "image_size": 64},
+        timm_shallow={"depths": (2, 2, 2, 2), "img_size": 64},
+        timm_sizes=((448, 224),),
+        attention_implementations=("eager", "sdpa", "flex_attention"),
+    )
+)
+
+
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     """Random values for everything a model holds, of a size that keeps activations near one."""
     generator = torch.Generator().manual_seed(seed)

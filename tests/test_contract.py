@@ -167,20 +167,23 @@ def saved(spec, tmp_path):
     """(model, its logits, pixel_values, folder) of a tiny model."""
     model = tiny(spec)
     pixel_values = images(2, spec.tiny_size)
-    with torch.inference_mode():
-        logits = model(pixel_values).logits
     model.save_pretrained(tmp_path)
-    return model, logits, pixel_values, tmp_path
+    return model, logits_of(model, pixel_values), pixel_values, tmp_path
 
 
 def reload(spec: FamilySpec, folder: Path, **kwargs) -> nn.Module:
     return spec.class_of("classification").from_pretrained(folder, **kwargs).eval()
 
 
+@torch.inference_mode()
+def logits_of(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
+    return model(pixel_values).logits
+
+
 def test_saved_model_gives_equal_logits(spec, saved):
     model, logits, pixel_values, folder = saved
     loaded = reload(spec, folder)
-    assert torch.equal(loaded(pixel_values).logits, logits)
+    assert torch.equal(logits_of(loaded, pixel_values), logits)
     assert loaded.config.hfvf_version == HFVF_VERSION
     ours = {key: value for key, value in model.config.to_dict().items() if key not in ("dtype", "architectures")}
     theirs = {key: value for key, value in loaded.config.to_dict().items() if key not in ("dtype", "architectures")}
@@ -192,7 +195,7 @@ def test_sharded_checkpoint(spec, saved, tmp_path):
     folder = tmp_path / "sharded"
     model.save_pretrained(folder, max_shard_size="20KB")
     assert len(list(folder.glob("*.safetensors"))) > 1
-    assert torch.equal(reload(spec, folder)(pixel_values).logits, logits)
+    assert torch.equal(logits_of(reload(spec, folder), pixel_values), logits)
 
 
 def test_bfloat16_checkpoint(spec, saved, tmp_path):
@@ -212,7 +215,7 @@ def test_loading_does_not_depend_on_what_the_heap_held(spec, saved):
     for _ in range(3):
         dirt = [torch.full((size,), float("nan")) for size in (16, 49, 256, 2401, 4096) for _ in range(40)]
         del dirt
-        assert torch.equal(reload(spec, folder)(pixel_values).logits, logits)
+        assert torch.equal(logits_of(reload(spec, folder), pixel_values), logits)
 
 
 def test_non_persistent_buffers_survive_the_meta_device(spec, saved):
