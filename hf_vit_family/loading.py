@@ -336,7 +336,7 @@ def _load_transformers(
                 use_safetensors=True,
                 **construction,
             )
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError, IndexError, AttributeError) as error:
         raise ValueError(f"{source.label} cannot be loaded as a {model_class.__name__}: {_reason(error)}.") from None
     _check_loading(source, model, info, new_head=new_head, relabelled=relabelled, backbone=backbone)
     return _finished(model, source.label, None, False)

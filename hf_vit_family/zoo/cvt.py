@@ -17,6 +17,7 @@ FAMILY = Family(
     ),
     notes=(
         "stochastic depth would drop the whole residual stream, not a branch, so drop_path_rate is kept at 0 here",
+        "a stage needs at least as many blocks as its number: depth [1, 2, 3] is the smallest",
         "layer_norm_eps of the configuration is not used: the norms have 1e-5",
     ),
     fixed_config={"drop_path_rate": [0.0, 0.0, 0.0]},

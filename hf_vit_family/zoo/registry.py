@@ -485,8 +485,15 @@ def create_model(name: str, **config_overrides: Any) -> "PreTrainedModel":
     variant, _ = find_variant(name)
     construction = {key: config_overrides.pop(key) for key in CONSTRUCTION_KEYS if key in config_overrides}
     config = variant_config(variant, **config_overrides)
-    model = classification_class(variant)._from_config(config, **construction)
-    return model.eval()
+    model_class = classification_class(variant)
+    try:
+        return model_class._from_config(config, **construction).eval()
+    except (IndexError, TypeError, AttributeError, RuntimeError, ZeroDivisionError) as error:
+        if FAMILIES[variant.family].native:
+            raise
+        # transformers' own classes stumble over values that do not fit, instead of refusing them
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(f"transformers cannot build a {model_class.__name__} of these values: {reason[0]}.") from error
 
 
 def iterate_checkpoints() -> Iterator[tuple[Family, Variant, Checkpoint]]:
