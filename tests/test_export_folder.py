@@ -275,6 +275,16 @@ def test_an_earlier_export_is_replaced_and_other_files_stay(model, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["exported", "fresh"], "nothing is left beside"
 
 
+def test_a_model_goes_back_into_the_folder_it_came_from(model, tmp_path):
+    """Its weights may be mapped from the very file that is replaced."""
+    folder = export(model, tmp_path / "exported")
+    before = content(folder)
+    loaded = load(folder)
+    export(loaded, folder)
+    assert content(folder) == before
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("existing", [True, False])
 @pytest.mark.parametrize("moment", ["weights", "card", "exchange", "last"])
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -410,6 +420,13 @@ def test_quantised_weights_are_refused(tmp_path):
 def test_other_formats_are_refused(given, model, tmp_path):
     with pytest.raises(ValueError, match=f"format={given!r} was given; expected 'hub'"):
         export(model, tmp_path / "exported", format=given)
+
+
+def test_other_ranks_than_the_first_are_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    with pytest.raises(ValueError, match="called on rank 1; expected rank 0"):
+        export(model, tmp_path / "exported")
 
 
 def test_processors_that_the_folder_would_not_carry_are_refused(model, tmp_path):

@@ -43,7 +43,7 @@ def export(
 
     Files of an earlier export in the folder are replaced, README.md among them; others stay. The folder changes only
     when everything is written, so that an error leaves an earlier export as it was. In distributed training call this
-    on one process, with the whole weights.
+    on rank 0 alone, with the whole weights.
 
     Args:
         model: a model of this package or of transformers; DistributedDataParallel and torch.compile are unwrapped. It
@@ -62,11 +62,15 @@ def export(
     Raises:
         ValueError: an unknown format; a model that the folder could not be loaded back into (no model of this package
             or of transformers, adapters not merged, quantised or missing weights, weights that do not fit the
-            configuration); a processor or card of another kind; a folder with files in the way.
+            configuration); a processor or card of another kind; a folder with files in the way; another rank than 0.
     """
     if format != "hub":
         raise ValueError(
             f"format={format!r} was given; expected 'hub' (onnx, openvino and torch come with a later release)."
+        )
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
+        raise ValueError(
+            f"export was called on rank {torch.distributed.get_rank()}; expected rank 0, which writes alone."
         )
     folder = Path(folder)
     model = unwrapped(model)

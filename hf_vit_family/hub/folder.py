@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .remote_code import MODELS_FOLDER
+
 CONFIG_NAME = "config.json"
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 
@@ -88,8 +90,6 @@ def _earlier_files(folder: Path, code_names: set[str]) -> set[str]:
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:
     """Move the files of `new` into `folder` and those they replace into `old`; put everything back on an error."""
-    from .remote_code import MODELS_FOLDER
-
     incoming = sorted(path.name for path in new.iterdir())
     check_target(folder, set(incoming))
     leaving = _earlier_files(folder, {path.name for path in MODELS_FOLDER.glob("*.py")})
