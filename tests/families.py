@@ -123,7 +123,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.dtype)
+        return torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
 
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -5,11 +5,13 @@ The layouts of the families say which of timm's names is which of ours; everythi
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from ..models.configuration_base import HfvfConfig
 from ..zoo.labels import label_maps
@@ -17,7 +19,8 @@ from ..zoo.registry import FAMILIES, Checkpoint, Variant, classification_class, 
 from .layout import FusedProjection, StateDict, TimmLayout
 from .poolformer import transformers_layout
 
-# modules of this package by model type; each has `timm_layout(config)`
+# modules of this package by model type; each has `timm_layout(config)`, and where windows have tables
+# `adapt_state_dict(state_dict, config)` and `timm_overrides(module, config)`
 LAYOUT_MODULES = {"hfvf_poolformer": "poolformer", "hfvf_twins": "twins", "hfvf_maxvit": "maxvit"}
 
 
@@ -60,19 +63,22 @@ def timm_layout(config: HfvfConfig) -> TimmLayout:
             f"There is no conversion between timm and a model of type {model_type!r}; "
             f"expected one of {', '.join(LAYOUT_MODULES)}."
         )
-    return importlib.import_module(f".{LAYOUT_MODULES[model_type]}", __name__).timm_layout(config)
+    return _family_module(model_type).timm_layout(config)
+
+
+def _family_module(model_type: str) -> ModuleType:
+    return importlib.import_module(f".{LAYOUT_MODULES[model_type]}", __name__)
 
 
 def adapt_state_dict(state_dict: Mapping[str, torch.Tensor], config: HfvfConfig) -> StateDict:
     """Native tensors for this configuration's sizes: relative-position tables are interpolated where windows differ."""
-    family = importlib.import_module(f".{LAYOUT_MODULES[config.model_type]}", __name__)
-    adapt = getattr(family, "adapt_state_dict", None)
+    adapt = getattr(_family_module(config.model_type), "adapt_state_dict", None)
     return dict(state_dict) if adapt is None else adapt(state_dict, config)
 
 
 def native_shapes(config: HfvfConfig) -> dict[str, torch.Size]:
     """Names and shapes of our classifier's tensors, without allocating them."""
-    with torch.device("meta"):
+    with torch.device("meta"), no_init_weights():
         model = _classification_class(config)(config)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
@@ -164,11 +170,13 @@ def build_from_checkpoint(
     new_head = head_keys & set(config_overrides)
     if new_head:
         config = variant_config(variant, **own_config, **{key: config_overrides[key] for key in new_head})
-    model = classification_class(variant)(config)
     if new_head and config.num_labels != checkpoint.num_labels:
-        native = {name: tensor for name, tensor in native.items() if not name.startswith("classifier.")}
-        # a new head keeps its initialisation
-        native = {**{k: v for k, v in model.state_dict().items() if k.startswith("classifier.")}, **native}
+        model = classification_class(variant)(config)
+        head = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("classifier.")}
+        native = {**native, **head}  # the new head keeps its initialisation
+    else:
+        with no_init_weights():  # every tensor is the checkpoint's
+            model = classification_class(variant)(config)
     model.load_state_dict(native)
     return model.eval()
 
@@ -183,7 +191,12 @@ def _from_module(module: nn.Module, **config_overrides: Any) -> PreTrainedModel:
     if overrides["num_labels"] == 1000 and "id2label" not in overrides:
         overrides = {**overrides, **label_maps("imagenet-1k", 1000)}
     config = variant_config(variant, **overrides)
-    model = classification_class(variant)(config).to(next(module.parameters()).dtype)
+    built = getattr(_family_module(config.model_type), "timm_overrides", None)
+    if built is not None:
+        config = variant_config(variant, **{**built(module, config), **overrides})
+    with no_init_weights():  # every tensor is timm's
+        model = classification_class(variant)(config)
+    model = model.to(next(module.parameters()).dtype)
     model.load_state_dict(timm_to_native(module.state_dict(), config))
     return model.eval()
 

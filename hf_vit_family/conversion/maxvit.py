@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from ..models.configuration_maxvit import HfvfMaxVitConfig
 from .layout import FusedProjection, StateDict, TimmLayout
@@ -74,6 +75,16 @@ def _add_transformer(layout: TimmLayout, config: HfvfMaxVitConfig, block: str, l
                 num_heads=None if config.relative_position == "table" else channels // config.attention_head_size,
             )
         )
+
+
+def timm_overrides(module: nn.Module, config: HfvfMaxVitConfig) -> dict[str, tuple[int, int]]:
+    """The image size that a timm model was built for, where its windows are not this configuration's."""
+    block = module.stages[0].blocks[0]
+    attention = getattr(block, "attn_block", None) or block.attn
+    window = tuple(attention.partition_size)
+    if window == config.window_height_width:
+        return {}
+    return {"image_size": tuple(side * config.partition_ratio for side in window)}
 
 
 def adapt_state_dict(state_dict: Mapping[str, torch.Tensor], config: HfvfMaxVitConfig) -> StateDict:
