@@ -15,6 +15,7 @@ import timm
 import torch
 from families import SPECS, FamilySpec, images, randomise
 from torch import nn
+from transformers.initialization import no_init_weights
 
 import hf_vit_family as hfvf
 from hf_vit_family.conversion import native_shapes, timm_layout, timm_to_native, to_timm_state_dict
@@ -72,7 +73,9 @@ def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 def timm_pair(name: str) -> tuple[nn.Module, nn.Module]:
     """A randomised timm model and its native copy, both in evaluation mode."""
-    theirs = randomise(timm.create_model(name)).eval()
+    with no_init_weights():  # every value is drawn by `randomise`
+        theirs = timm.create_model(name)
+    theirs = randomise(theirs).eval()
     return theirs, hfvf.from_timm(theirs)
 
 
@@ -149,7 +152,8 @@ def test_conversion_there_and_back(spec, name, clean_memory):
         key: torch.randint(-999, 999, tensor.shape, generator=generator).to(tensor.dtype)
         for key, tensor in theirs.state_dict().items()
     }
-    ours = hfvf.create_model(name)
+    with no_init_weights():
+        ours = hfvf.create_model(name)
     ours.load_state_dict(timm_to_native(there, ours.config))
     back = to_timm_state_dict(ours)
     ignored = timm_layout(ours.config).ignored
@@ -175,6 +179,15 @@ def reload(spec: FamilySpec, folder: Path, **kwargs) -> nn.Module:
     return spec.class_of("classification").from_pretrained(folder, **kwargs).eval()
 
 
+def assert_same_model(loaded: nn.Module, model: nn.Module, pixel_values: torch.Tensor, logits: torch.Tensor) -> None:
+    """Every tensor to the bit. Logits to rounding: a file's tensors may lie at addresses that other kernels serve."""
+    expected = model.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert relative_difference(logits_of(loaded, pixel_values), logits) < 1e-5
+
+
 @torch.inference_mode()
 def logits_of(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
     return model(pixel_values).logits
@@ -183,11 +196,14 @@ def logits_of(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
 def test_saved_model_gives_equal_logits(spec, saved):
     model, logits, pixel_values, folder = saved
     loaded = reload(spec, folder)
-    assert torch.equal(logits_of(loaded, pixel_values), logits)
+    assert_same_model(loaded, model, pixel_values, logits)
     assert loaded.config.hfvf_version == HFVF_VERSION
-    ours = {key: value for key, value in model.config.to_dict().items() if key not in ("dtype", "architectures")}
-    theirs = {key: value for key, value in loaded.config.to_dict().items() if key not in ("dtype", "architectures")}
-    assert ours == {**theirs, "_name_or_path": ours.get("_name_or_path")} or ours == theirs
+    changed = ("dtype", "architectures", "_name_or_path")
+    ours, theirs = (
+        {key: value for key, value in config.to_dict().items() if key not in changed}
+        for config in (model.config, loaded.config)
+    )
+    assert ours == theirs
 
 
 def test_sharded_checkpoint(spec, saved, tmp_path):
@@ -195,7 +211,7 @@ def test_sharded_checkpoint(spec, saved, tmp_path):
     folder = tmp_path / "sharded"
     model.save_pretrained(folder, max_shard_size="20KB")
     assert len(list(folder.glob("*.safetensors"))) > 1
-    assert torch.equal(logits_of(reload(spec, folder), pixel_values), logits)
+    assert_same_model(reload(spec, folder), model, pixel_values, logits)
 
 
 def test_bfloat16_checkpoint(spec, saved, tmp_path):
@@ -204,18 +220,19 @@ def test_bfloat16_checkpoint(spec, saved, tmp_path):
     model.to(torch.bfloat16).save_pretrained(folder)
     loaded = reload(spec, folder, dtype=torch.bfloat16)
     assert next(loaded.parameters()).dtype == torch.bfloat16
-    with torch.inference_mode():
-        assert torch.equal(loaded(pixel_values).logits, model(pixel_values).logits)
-        assert relative_difference(loaded(pixel_values).logits.float(), logits) < 0.1
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    assert relative_difference(logits_of(loaded, pixel_values), logits_of(model, pixel_values)) < 1e-2
+    assert relative_difference(logits_of(loaded, pixel_values).float(), logits) < 0.1
 
 
 def test_loading_does_not_depend_on_what_the_heap_held(spec, saved):
     """Models are built on the meta device; buffers that no checkpoint holds must be computed, not left as they were."""
-    _, logits, pixel_values, folder = saved
+    model, logits, pixel_values, folder = saved
     for _ in range(3):
         dirt = [torch.full((size,), float("nan")) for size in (16, 49, 256, 2401, 4096) for _ in range(40)]
         del dirt
-        assert torch.equal(logits_of(reload(spec, folder), pixel_values), logits)
+        assert_same_model(reload(spec, folder), model, pixel_values, logits)
 
 
 def test_non_persistent_buffers_survive_the_meta_device(spec, saved):
@@ -228,14 +245,14 @@ def test_non_persistent_buffers_survive_the_meta_device(spec, saved):
 def test_model_checkpoint_loads_into_classifier_and_backbone(spec, saved, tmp_path):
     model, _, pixel_values, folder = saved
     base = spec.class_of("model").from_pretrained(folder).eval()
-    outputs = base(pixel_values)
-    assert torch.equal(outputs.pooler_output, model.model(pixel_values).pooler_output)
+    pooled = base(pixel_values).pooler_output
+    assert relative_difference(pooled, model.model(pixel_values).pooler_output) < 1e-5
     backbone = spec.class_of("backbone").from_pretrained(folder, out_features=["stem", "stage1", "stage4"]).eval()
     expected = model(pixel_values, output_hidden_states=True).hidden_states
     maps = backbone(pixel_values).feature_maps
     assert len(maps) == 3
     for ours, index in zip(maps, (0, 1, 4), strict=True):
-        assert torch.equal(ours, expected[index])
+        assert relative_difference(ours, expected[index]) < 1e-5
     assert [m.shape[1] for m in maps] == backbone.channels
 
 

@@ -29,8 +29,6 @@ class HfvfPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _input_embed_layer = "stem"
-    # a backbone has no pooling layer, so it leaves these out of a classifier's checkpoint without a word
-    _keys_to_ignore_on_load_unexpected = ()
 
     @property
     def minimum_image_size(self) -> tuple[int, int]:

@@ -221,6 +221,9 @@ class HfvfPoolFormerModel(HfvfPoolFormerPreTrainedModel):
         add_pooling_layer: give the normalised, averaged vector `pooler_output` too.
     """
 
+    # a classifier's checkpoint serves the model below its head without a word
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+
     def __init__(self, config: HfvfPoolFormerConfig, add_pooling_layer: bool = True):
         super().__init__(config)
         self.stem = HfvfPoolFormerStem(config)

@@ -254,6 +254,9 @@ class HfvfTwinsModel(HfvfTwinsPreTrainedModel):
         add_pooling_layer: normalise the last map and give its average, `pooler_output`, too.
     """
 
+    # a classifier's checkpoint serves the model below its head without a word
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+
     def __init__(self, config: HfvfTwinsConfig, add_pooling_layer: bool = True):
         super().__init__(config)
         self.stem = HfvfTwinsPatchEmbedding(config, 0)
