@@ -19,7 +19,7 @@ FAMILY = Family(
     native=True,
     supports=(
         "any input size, square or not, in one instance; other windows at construction by interpolated bias tables",
-        "attention: eager, sdpa",
+        "attention: eager, sdpa, flex_attention (flash kernels take no bias)",
         "all hidden states and attentions, activation checkpointing per block, backbone",
         "weights of timm",
     ),
