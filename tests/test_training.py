@@ -18,7 +18,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from torch import nn
-from transformers import MobileViTImageProcessor, ViTImageProcessor
+from transformers import AutoModelForImageClassification, MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training import finetune
@@ -453,6 +453,32 @@ class TestJob:
         assert [path.name for path in list_checkpoints(output / "checkpoints")] == ["step-00000006", "step-00000009"]
         told = capsys.readouterr().out
         assert f"Written to {output}" in told and "pipeline(" in told
+
+    def test_a_trained_folder_is_the_start_of_another_training(self, photos, tmp_path, capsys):
+        assert self.run(self.options(photos, tmp_path / "first", "--epochs", "1")) == 0
+        others = write_images(tmp_path / "others", 6, classes=["fish", "frog"], seed=5)
+        arguments = ["--data", str(others), "--output", str(tmp_path / "second"), "--threads", "1", "--no-verify"]
+        assert self.run([*arguments, "--model", str(tmp_path / "first" / "model"), "--epochs", "1"]) == 0
+        figures = json.loads((tmp_path / "second" / "metrics.json").read_text())
+        assert figures["preset"] == "pretrained weights" and figures["model"]["image_size"] == [32, 32]
+        config = json.loads((tmp_path / "second" / "model" / "config.json").read_text())
+        assert (config["id2label"], config["drop_path_rate"]) == ({"0": "fish", "1": "frog"}, 0.3)
+
+    def test_a_family_of_transformers_is_trained_alike(self, photos, tmp_path, capsys):
+        sizes = [
+            "hidden_size=16",
+            "num_hidden_layers=1",
+            "num_attention_heads=2",
+            "intermediate_size=32",
+            "patch_size=8",
+        ]
+        arguments = self.options(photos, tmp_path / "run", "--model", "vit-base-patch16-224", "--epochs", "1")
+        assert self.run([*arguments, "--model-config", *sizes]) == 0
+        figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert figures["model"]["class"] == "ViTForImageClassification" and figures["preset"] == "random weights"
+        model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
+        assert model.config.id2label == {0: "bird", 1: "cat", 2: "dog"}
+        assert "trust_remote_code" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("more", [[], ["--accumulation", "2", "--augmentation", "resized-crop", "--workers", "2"]])
     def test_a_run_that_broke_off_goes_on_to_the_same_bits(self, photos, tmp_path, monkeypatch, more):

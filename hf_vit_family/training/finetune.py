@@ -4,6 +4,7 @@
 accelerate launch -m hf_vit_family.training.finetune --help
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,16 +32,21 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
 
         job = Job(settings)
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _tell(error, 2)
     try:
         figures = job.run()
     except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _tell(error, 1)
     finally:
         job.accelerator.end_training()
     return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
+
+
+def _tell(error: Exception, status: int) -> int:
+    """Print a sentence, once however many processes there are, and return the exit status."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"error: {error}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

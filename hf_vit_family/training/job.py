@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers.utils.logging import disable_progress_bar
 
 from ..hub.export import export
+from ..models.image_rgb import to_rgb
 from .configuration import FinetuneSettings
 from .data import count_labels, load_images
 from .evaluation import Predictions, compute_metrics, predict
@@ -56,7 +57,7 @@ class Job:
                 split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
             ),
         )
-        with self.accelerator.main_process_first():
+        with self.accelerator.local_main_process_first():
             self.images = load_images(settings.data, optimisation.seed)
         set_seed(optimisation.seed)
         self.model, self.processor = build_model(settings.model, self.images.label_names, settings.data.image_size)
@@ -190,13 +191,9 @@ class Job:
         settings, images, progress = self.settings, self.images, self.trainer.progress
         folder = self.output / "model"
         seconds = max(progress.training_seconds, 1e-9)
-        checked = None
-        if settings.run.verify:
-            table = choose_images(images.evaluation)
-            checked = load_back(folder, table, predictions.logits, images.label_names, self.threads)
         figures = {
             "evaluation": compute_metrics(predictions, images.label_names),
-            "loaded_back": checked,
+            "loaded_back": self._load_back(folder, predictions) if settings.run.verify else None,
             "training": {
                 "epochs": settings.optimisation.epochs,
                 "steps": progress.step,
@@ -229,8 +226,23 @@ class Job:
             "curves": plot_curves(read_log(self.trainer.log), self.output / "curves.png"),
         }
         write_json(self.output / "metrics.json", figures)
-        print(closing_words(self.output, figures, (folder / "preprocessor_config.json").exists()))
+        print(closing_words(self.output, figures, trust=any(folder.glob("*.py"))))
         return figures
+
+    def _load_back(self, folder: Path, predictions: Predictions) -> dict[str, Any]:
+        """Compare the exported folder's answers with the model's."""
+        preparation = Preparation(self.processor)
+        table = choose_images(self.images.evaluation, preparation.size())
+        logits, labels = torch.from_numpy(predictions.logits[: len(table)]), predictions.labels[: len(table)]
+        if self.accelerator.device.type != "cpu":  # another device rounds otherwise than the process to compare with
+            model = self.plain_model.cpu()
+            with torch.inference_mode():
+                parts = [
+                    model(pixel_values=preparation.scale(preparation.resize([to_rgb(image) for image in batch]))).logits
+                    for batch in (rows["image"] for rows in table.iter(100))
+                ]
+            logits = torch.cat(parts)
+        return load_back(folder, table, logits, labels, self.images.label_names, self.threads)
 
 
 def _command() -> str:

@@ -57,7 +57,7 @@ def closing_words(output: Path, figures: dict[str, Any], trust: bool) -> str:
         verdict = "the same answers" if check["equal"] else "OTHER ANSWERS"
         lines.append(
             f"Loaded back without this package through AutoModelForImageClassification: {verdict} on {check['images']} "
-            f"images (largest difference {check['largest_difference']:.1e})."
+            f"images (accuracy {check['accuracy_loaded']:.2%}, largest difference {check['largest_difference']:.1e})."
         )
     trusted = ", trust_remote_code=True" if trust else ""
     lines += [
