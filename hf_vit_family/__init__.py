@@ -4,6 +4,7 @@ Importing the package registers its models and their image processor with the Au
 of ours loads with the classes installed here, and its remote code is not run.
 """
 
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,7 @@ else:
         """A public name, once a command needs it."""
         if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
-        from . import public
-
+        public = importlib.import_module(".public", __name__)  # `from . import` would ask this function for it
         try:
             return getattr(public, name)
         except AttributeError:

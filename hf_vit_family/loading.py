@@ -43,6 +43,7 @@ from .zoo.registry import (
     check_config_keys,
     check_fixed_config,
     check_label_keys,
+    complete_labels,
     find_variant,
     frozen,
     import_object,
@@ -165,7 +166,9 @@ def _load(name: str | os.PathLike, revision: str | None, overrides: dict[str, An
         variant, _ = find_variant(checkpoint.tag)
         _require_backbone(FAMILIES[variant.family], variant.family, backbone)
         overrides, dtype = _split_dtype(overrides)
-        model = _converted(checkpoint.tag, load_timm_checkpoint, checkpoint.tag, revision=revision, **overrides)
+        model = _converted(
+            checkpoint.tag, checkpoint, load_timm_checkpoint, checkpoint.tag, revision=revision, **overrides
+        )
         return _finished(model, checkpoint.tag, dtype, backbone)
     source = find_source(name if checkpoint is None else checkpoint.repo_id, revision)
     config, source = _read_config(source)
@@ -186,7 +189,7 @@ def _zoo_checkpoint(name: str | os.PathLike) -> Checkpoint | None:
         return None
     known = name in VARIANTS or name in CHECKPOINTS or any(c.repo_id == name for _, c in CHECKPOINTS.values())
     if not known:
-        if "/" not in name and os.sep not in name and not Path(name).exists():
+        if not name or ("/" not in name and os.sep not in name and not Path(name).exists()):
             raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS])
         return None
     variant, checkpoint = find_variant(name)
@@ -212,11 +215,15 @@ def _is_timm(config: Mapping[str, Any]) -> bool:
     return "architecture" in config and "model_type" not in config
 
 
-def _converted(label: str, build: Callable[..., PreTrainedModel], *args: Any, **kwargs: Any) -> PreTrainedModel:
+def _converted(
+    label: str, checkpoint: Checkpoint, build: Callable[..., PreTrainedModel], *args: Any, **overrides: Any
+) -> PreTrainedModel:
     """A model of timm's or another layout; torch's complaint about shapes becomes one sentence."""
+    if overrides.get("num_labels") == checkpoint.num_labels and "id2label" not in overrides:
+        del overrides["num_labels"]  # the head stays, and so do the names of its classes
     try:
         with _quiet():
-            return build(*args, **kwargs)
+            return build(*args, **overrides)
     except (RuntimeError, StrictDataclassError) as error:
         detail = str(error).strip().splitlines()
         reason = detail[min(1, len(detail) - 1)].strip().rstrip(".") if detail else type(error).__name__
@@ -249,7 +256,7 @@ def _load_timm_folder(
     )
     overrides, dtype = _split_dtype(overrides)
     state_dict = read_safetensors(weight_files(source))
-    model = _converted(source.label, build_from_checkpoint, state_dict, variant, checkpoint, **overrides)
+    model = _converted(source.label, checkpoint, build_from_checkpoint, state_dict, variant, checkpoint, **overrides)
     if isinstance(names, list) and len(set(names)) == model.config.num_labels and "id2label" not in overrides:
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {label: index for index, label in enumerate(names)}
@@ -286,7 +293,7 @@ def _load_transformers_poolformer(
     )
     overrides, dtype = _split_dtype(overrides)
     state_dict = read_safetensors(weight_files(source))
-    model = _converted(source.label, build_from_checkpoint, state_dict, variant, checkpoint, **overrides)
+    model = _converted(source.label, checkpoint, build_from_checkpoint, state_dict, variant, checkpoint, **overrides)
     if isinstance(names, dict) and num_labels == model.config.num_labels and "id2label" not in overrides:
         model.config.id2label = {int(index): label for index, label in names.items()}
         model.config.label2id = {label: index for index, label in model.config.id2label.items()}
@@ -306,7 +313,7 @@ def _load_transformers(
     relabelled = bool({"num_labels", "id2label"} & set(overrides))
     new_head = False
     try:
-        stored_labels = config_class.from_dict(dict(stored)).num_labels
+        stored_labels = complete_labels(config_class.from_dict(dict(stored))).num_labels
         if relabelled:
             new_head = overrides.get("num_labels", len(overrides.get("id2label", ()))) != stored_labels
         replaced = set()
@@ -317,7 +324,7 @@ def _load_transformers(
         stored = {key: value for key, value in stored.items() if key not in replaced}
         if family is not None:
             check_fixed_config(family, overrides)
-        config = config_class.from_dict({**stored, **overrides})
+        config = complete_labels(config_class.from_dict({**stored, **overrides}))
     except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
         raise ValueError(f"The configuration of {source.label} cannot be used: {_reason(error)}.") from None
     if family is not None:
@@ -440,6 +447,9 @@ def _check_loading(
             f"{source.label} has no classification head ({_few(sorted(missing))} missing); "
             "say num_labels=... to get a new one."
         )
+    if backbone and missing and not model.config.model_type.startswith("hfvf_"):
+        # transformers' backbones add norms for the feature maps, which no classifier's checkpoint holds
+        missing = {name for name in missing if name.startswith(prefix)}
     if missing and not headless:
         raise ValueError(f"The weights of {source.label} lack {_few(sorted(missing))}.")
     unexpected = sorted(info["unexpected_keys"])

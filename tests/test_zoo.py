@@ -330,6 +330,10 @@ def test_construction_arguments():
 def test_label_arguments():
     names = {0: "cat", 1: "dog"}
     assert tiny_model("poolformer", id2label=names, label2id={"cat": 0, "dog": 1}).config.num_labels == 2
+    pvt = tiny_model("pvt", id2label=names, label2id={"cat": 0, "dog": 1})
+    assert pvt.config.num_labels == 2 and pvt.classifier.out_features == 2
+    assert tiny_model("pvt", num_labels=3).config.id2label[2] == "LABEL_2"
+    assert tiny_model("poolformer", num_labels=None).config.num_labels == 1000
     for bad in (0, -1, True, 2.5):
         with pytest.raises(ValueError, match="num_labels is") as error:
             tiny_model("poolformer", num_labels=bad)

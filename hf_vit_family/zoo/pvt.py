@@ -20,6 +20,7 @@ FAMILY = Family(
     ),
     notes=(
         "one input size, square: other sizes (256, 224x192) fail inside transformers, as does a pair for image_size",
+        "its configuration keeps num_labels apart from id2label; create_model and load_model keep the two in step",
     ),
 )
 

@@ -26,7 +26,8 @@ HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 TIMM_RESULTS = "timm results/results-imagenet.csv, commit aa4b585 (2026-08-08)"
 
 # What every configuration takes besides its own fields; transformers keeps num_labels and id2label in step.
-COMMON_CONFIG_KEYS = ("num_labels", "id2label", "label2id", "problem_type", "out_features", "out_indices")
+LABEL_KEYS = ("num_labels", "id2label", "label2id")
+COMMON_CONFIG_KEYS = (*LABEL_KEYS, "problem_type", "out_features", "out_indices")
 # What a model takes at construction that is no part of its configuration's fields.
 CONSTRUCTION_KEYS = ("attn_implementation", "dtype")
 
@@ -446,9 +447,10 @@ def variant_config(variant: Variant, **overrides: Any) -> "PreTrainedConfig":
     family = FAMILIES[variant.family]
     config_class = import_object(variant.config_class or family.config_class)
     check_config_keys(config_class, overrides)
+    overrides = {key: value for key, value in overrides.items() if value is not None or key not in LABEL_KEYS}
     check_fixed_config(family, overrides)
     kwargs = {**variant.config, **family.fixed_config, **overrides}
-    if not {"num_labels", "id2label", "label2id"} & set(overrides):
+    if not set(LABEL_KEYS) & set(overrides):
         checkpoint = variant.checkpoints[0] if variant.checkpoints else None
         if checkpoint is None or not checkpoint.num_labels:
             kwargs.update(label_maps("imagenet-1k", 1000))
@@ -456,7 +458,17 @@ def variant_config(variant: Variant, **overrides: Any) -> "PreTrainedConfig":
             kwargs.update(label_maps(checkpoint.labels, checkpoint.num_labels))
     else:
         check_label_keys(overrides)
-    return config_class(**kwargs)
+    return complete_labels(config_class(**kwargs))
+
+
+def complete_labels(config: "PreTrainedConfig") -> "PreTrainedConfig":
+    """Brings names and number of labels into step, where a class of transformers (PVT's) keeps them apart."""
+    if config.id2label is None:
+        config.id2label = {index: f"LABEL_{index}" for index in range(config.num_labels)}
+        config.label2id = {label: index for index, label in config.id2label.items()}
+    elif config.num_labels != len(config.id2label):
+        config.num_labels = len(config.id2label)
+    return config
 
 
 def check_label_keys(overrides: Mapping[str, Any]) -> None:
