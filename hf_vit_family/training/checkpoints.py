@@ -18,11 +18,13 @@ class Progress:
     """How far a run is. Saved with every checkpoint; accelerate calls `state_dict` and `load_state_dict`.
 
     Attributes:
+        training_images: how many images an epoch has, to notice other data.
         step: optimisation steps taken.
         training_seconds: time spent in them.
         waiting_seconds: part of it spent waiting for images.
     """
 
+    training_images: int
     step: int = 0
     training_seconds: float = 0.0
     waiting_seconds: float = 0.0

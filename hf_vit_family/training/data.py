@@ -1,17 +1,15 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Labelled images from the package, a folder or the Hub, as two tables of `datasets` with two columns."""
+"""Labelled images from the package, a folder or the Hub, read with `datasets`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import (
     ClassLabel,
     Dataset,
     DatasetDict,
-    Features,
     Image,
     Value,
     load_dataset,
@@ -31,20 +29,39 @@ class DataError(ValueError):
 
 
 @dataclass
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: a table with the column `image`, PIL images when read.
+        labels: (N,) int64, counted from 0.
+    """
+
+    images: Dataset
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: np.ndarray) -> "Split":
+        """Some rows, in the order given."""
+        return Split(self.images.select(rows), self.labels[rows])
+
+
+@dataclass
 class LabelledImages:
     """What a run trains and evaluates on.
 
     Attributes:
         name: as the user gave it.
-        train: columns `image` (PIL images) and `label`.
-        evaluation: the same.
+        train, evaluation: the images.
         label_names: name of every class, by label.
-        evaluation_split: name of the split that `evaluation` is.
+        evaluation_split: what `evaluation` is called.
     """
 
     name: str
-    train: Dataset
-    evaluation: Dataset
+    train: Split
+    evaluation: Split
     label_names: list[str]
     evaluation_split: str
 
@@ -62,19 +79,18 @@ def load_images(settings: DataSettings, seed: int) -> LabelledImages:
     image_column = _find_image_column(train, settings)
     label_column = _find_label_column(train, settings, image_column)
 
+    label_names = _label_names(train, label_column)
+    train = _read_split(train, "train", image_column, label_column, label_names)
     eval_split = _choose_eval_split(splits, settings)
     if eval_split is None:
-        train, evaluation = _hold_out(train, label_column, settings.eval_fraction, seed)
+        train, evaluation = _hold_out(train, label_names, settings.eval_fraction, seed)
         eval_split = f"{settings.eval_fraction:.0%} of {settings.train_split}"
     else:
         evaluation = splits[eval_split]
         for column in (image_column, label_column):
             if column not in evaluation.column_names:
                 raise DataError(f"The split {eval_split!r} has no column {column!r}, but {evaluation.column_names}.")
-
-    label_names = _label_names(train, label_column)
-    train = _normalise(train, "train", image_column, label_column, label_names)
-    evaluation = _normalise(evaluation, eval_split, image_column, label_column, label_names)
+        evaluation = _read_split(evaluation, eval_split, image_column, label_column, label_names)
     train = _draw(train, settings.train_images, seed)
     evaluation = _draw(evaluation, settings.eval_images, seed)
     return LabelledImages(settings.data, train, evaluation, label_names, eval_split)
@@ -158,19 +174,18 @@ def _choose_eval_split(splits: DatasetDict, settings: DataSettings) -> str | Non
     return next((name for name in EVAL_SPLITS if name in splits and name != settings.train_split), None)
 
 
-def _hold_out(dataset: Dataset, label_column: str, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def _hold_out(split: Split, names: Sequence[str], fraction: float, seed: int) -> tuple[Split, Split]:
     """Split off a part of every class; at least one image of each stays on either side."""
-    labels = np.asarray(dataset[label_column][:])
     generator = np.random.RandomState(seed)
-    held_out = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    held_out: list[int] = []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
         if len(members) < 2:
-            raise DataError(f"The class {label} has one image only; two are needed to train and to evaluate on it.")
+            raise DataError(f"The class {names[label]!r} has one image only; it takes two to train and to evaluate.")
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held_out.extend(generator.permutation(members)[:count])
-    rest = np.setdiff1d(np.arange(len(labels)), held_out)
-    return dataset.select(rest), dataset.select(np.sort(held_out))
+    rest = np.setdiff1d(np.arange(len(split)), held_out)
+    return split.select(rest), split.select(np.sort(held_out))
 
 
 def _label_names(dataset: Dataset, column: str) -> list[str]:
@@ -188,8 +203,8 @@ def _label_names(dataset: Dataset, column: str) -> list[str]:
     return names
 
 
-def _normalise(dataset: Dataset, split: str, image_column: str, label_column: str, names: Sequence[str]) -> Dataset:
-    """Reduce to the columns `image` and `label`, the labels counted from 0 in the order of `names`."""
+def _read_split(dataset: Dataset, split: str, image_column: str, label_column: str, names: Sequence[str]) -> Split:
+    """The images, and the labels counted from 0 in the order of `names`. Nothing is copied on the disk."""
     values = dataset[label_column][:]
     if isinstance(dataset.features[label_column], ClassLabel):
         own = dataset.features[label_column].names
@@ -209,17 +224,10 @@ def _normalise(dataset: Dataset, split: str, image_column: str, label_column: st
         )
     images = dataset.select_columns([image_column])
     images = images if image_column == "image" else images.rename_column(image_column, "image")
-    features = Features({"image": dataset.features[image_column], "label": ClassLabel(names=list(names))})
-    return images.add_column("label", np.asarray(labels, dtype=np.int64)).cast(features)
+    return Split(images, np.asarray(labels, dtype=np.int64))
 
 
-def _draw(dataset: Dataset, count: int | None, seed: int) -> Dataset:
-    if count is None or count >= len(dataset):
-        return dataset
-    return dataset.select(np.sort(np.random.RandomState(seed).permutation(len(dataset))[:count]))
-
-
-def count_labels(dataset: Dataset, num_labels: int) -> list[int]:
-    """Number of images of every class."""
-    labels: Any = np.asarray(dataset["label"][:])
-    return np.bincount(labels, minlength=num_labels).tolist()
+def _draw(split: Split, count: int | None, seed: int) -> Split:
+    if count is None or count >= len(split):
+        return split
+    return split.select(np.sort(np.random.RandomState(seed).permutation(len(split))[:count]))

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset as ImageTable
 from PIL import Image
 from torch.utils.data import Dataset
 
 from ..models.image_rgb import to_rgb
 from .augmentation import CropFlip, ResizedCropFlip
-from .data import DataError
+from .data import DataError, Split
 
 # Decoded images of a set up to this size are kept in memory.
 CACHE_BYTES = 2 * 2**30
@@ -67,9 +66,9 @@ class Preparation:
 class ImageSet(Dataset, ABC):
     """Batches by index: `__getitems__` is what the data loader calls with all indices of a batch at once."""
 
-    def __init__(self, table: ImageTable, preparation: Preparation):
-        self.table, self.preparation = table, preparation
-        self.labels = torch.as_tensor(np.asarray(table["label"][:]), dtype=torch.int64)
+    def __init__(self, split: Split, preparation: Preparation):
+        self.table, self.preparation = split.images, preparation
+        self.labels = torch.from_numpy(split.labels)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers are other processes
 
     def __len__(self) -> int:
@@ -103,13 +102,13 @@ class CachedImages(ImageSet):
     """All images decoded and resized once: for sets that fit into memory.
 
     Args:
-        table: columns `image` and `label`.
+        split: images and labels.
         preparation: the processor's two steps.
         augmentation: random changes of a batch, or None.
     """
 
-    def __init__(self, table: ImageTable, preparation: Preparation, augmentation: CropFlip | None = None):
-        super().__init__(table, preparation)
+    def __init__(self, split: Split, preparation: Preparation, augmentation: CropFlip | None = None):
+        super().__init__(split, preparation)
         self.augmentation = augmentation
         parts = []
         for start in range(0, len(self), 256):
@@ -127,18 +126,18 @@ class DecodedImages(ImageSet):
     """Images decoded whenever they are needed, in the data loader's workers.
 
     Args:
-        table: columns `image` and `label`.
+        split: images and labels.
         preparation: the processor's two steps.
         augmentation: random changes of one image in place of the processor's geometry, or of a resized batch, or None.
     """
 
     def __init__(
         self,
-        table: ImageTable,
+        split: Split,
         preparation: Preparation,
         augmentation: CropFlip | ResizedCropFlip | None = None,
     ):
-        super().__init__(table, preparation)
+        super().__init__(split, preparation)
         self.augmentation = augmentation
 
     def pixels(self, rows: np.ndarray, epoch: int) -> torch.Tensor:
@@ -151,11 +150,11 @@ class DecodedImages(ImageSet):
         return pixels if self.augmentation is None else self.augmentation(pixels, epoch, rows)
 
 
-def make_image_set(table: ImageTable, preparation: Preparation, augmentation: str = "none", seed: int = 0) -> ImageSet:
+def make_image_set(split: Split, preparation: Preparation, augmentation: str = "none", seed: int = 0) -> ImageSet:
     """The images of a split as batches for the data loader, cached where that is possible.
 
     Args:
-        table: columns `image` and `label`.
+        split: images and labels.
         preparation: the processor's two steps.
         augmentation: `"crop-flip"`, `"resized-crop"`, `"none"`, or `"auto"`: crop-flip if the first image is no larger
             than what the model is given, else resized-crop.
@@ -163,13 +162,13 @@ def make_image_set(table: ImageTable, preparation: Preparation, augmentation: st
     """
     height, width = preparation.size()
     if augmentation == "auto":
-        first = table[0]["image"]
+        first = split.images[0]["image"]
         augmentation = "crop-flip" if first.height <= height and first.width <= width else "resized-crop"
     if augmentation == "resized-crop":
-        return DecodedImages(table, preparation, ResizedCropFlip(seed, (height, width)))
+        return DecodedImages(split, preparation, ResizedCropFlip(seed, (height, width)))
     change = CropFlip(seed) if augmentation == "crop-flip" else None
-    fits = len(table) * 3 * height * width <= CACHE_BYTES
-    return (CachedImages if fits else DecodedImages)(table, preparation, change)
+    fits = len(split) * 3 * height * width <= CACHE_BYTES
+    return (CachedImages if fits else DecodedImages)(split, preparation, change)
 
 
 def take_batch(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import broadcast_object_list, set_seed
@@ -18,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from ..hub.export import export
 from ..models.image_rgb import to_rgb
 from .configuration import FinetuneSettings
-from .data import count_labels, load_images
+from .data import load_images
 from .evaluation import Predictions, compute_metrics, predict
 from .hardware import choose_precision, describe_machine, describe_versions, find_commit, set_threads, usable_cores
 from .images import CachedImages, ImageSet, Preparation, make_image_set, take_batch
@@ -213,7 +214,9 @@ class Job:
                 "training_images": len(images.train),
                 "evaluation_split": images.evaluation_split,
                 "labels": images.label_names,
-                "training_images_per_class": count_labels(images.train, len(images.label_names)),
+                "training_images_per_class": np.bincount(
+                    images.train.labels, minlength=len(images.label_names)
+                ).tolist(),
             },
             "preset": self.preset,
             "settings": settings.to_options(),
@@ -232,7 +235,7 @@ class Job:
     def _load_back(self, folder: Path, predictions: Predictions) -> dict[str, Any]:
         """Compare the exported folder's answers with the model's."""
         preparation = Preparation(self.processor)
-        table = choose_images(self.images.evaluation, preparation.size())
+        table = choose_images(self.images.evaluation.images, preparation.size())
         logits, labels = torch.from_numpy(predictions.logits[: len(table)]), predictions.labels[: len(table)]
         if self.accelerator.device.type != "cpu":  # another device rounds otherwise than the process to compare with
             model = self.plain_model.cpu()

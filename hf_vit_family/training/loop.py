@@ -60,15 +60,24 @@ class Trainer:
         self.parts_per_epoch = len(train_loader) // self.optimisation.accumulation * self.optimisation.accumulation
         self.steps_per_epoch = self.parts_per_epoch // self.optimisation.accumulation
         self.total_steps = self.steps_per_epoch * self.optimisation.epochs
-        self.progress = Progress()
+        self.progress = Progress(training_images=len(images))
         self.pending: list[tuple[int, float, torch.Tensor]] = []
         accelerator.register_for_checkpointing(schedule, self.progress)
 
     def resume(self) -> None:
-        """Load the last checkpoint, if there is one."""
-        found = list_checkpoints(self.checkpoints)
+        """Load the last checkpoint, if there is one.
+
+        Raises:
+            TrainingError: it was made with another number of training images.
+        """
+        found, images = list_checkpoints(self.checkpoints), len(self.images)
         if found:
             self.accelerator.load_state(str(found[-1]))
+        if self.progress.training_images != images:
+            raise TrainingError(
+                f"There are {images} training images, but {found[-1]} was made with {self.progress.training_images}; "
+                "a resumed run needs the same data."
+            )
         if self.accelerator.is_main_process:
             truncate_log(self.log, self.progress.step)
 

@@ -19,8 +19,8 @@ MOST_BYTES = 64 * 2**20
 
 
 def choose_images(table: Dataset, image_size: tuple[int, int]) -> Dataset:
-    """The first images of a split, still encoded, limited in bytes and in the pixels that the model will be given."""
-    encoded = table.select_columns(["image"]).cast_column("image", Image(decode=False))
+    """The first rows of a table of images, limited in bytes and in the pixels that the model will be given."""
+    encoded = table.cast_column("image", Image(decode=False))
     most = max(MOST_PIXELS // (image_size[0] * image_size[1]), 1)
     total, count = 0, 0
     for row in encoded.select(range(min(len(encoded), most))):
@@ -29,7 +29,7 @@ def choose_images(table: Dataset, image_size: tuple[int, int]) -> Dataset:
         if count and total > MOST_BYTES:
             break
         count += 1
-    return table.select_columns(["image"]).select(range(count))
+    return table.select(range(count))
 
 
 def load_back(
