@@ -143,6 +143,8 @@ def load_image_processor(name: str | os.PathLike, revision: str | None = None, *
         raise ValueError(f"{source.label} holds no {PROCESSOR_NAME}, so its image processor is not known.")
     settings = read_json(path, source.label)
     kind = settings.get("image_processor_type", settings.get("feature_extractor_type"))
+    if kind is None:
+        source.find(CONFIG_NAME)  # transformers then goes by the model type, which has to lie beside
     try:
         if kind == HfvfImageProcessor.__name__:
             return HfvfImageProcessor.from_dict(settings, **fields)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import file_exists, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -62,11 +62,18 @@ class Source:
             return path if path.is_file() else None
         return hub_file(self.repo_id, filename, self.revision)
 
-    def pickle_name(self) -> str | None:
-        """The pickled weights that the source has, as far as can be told without asking the Hub."""
+    def pickle_name(self, ask: bool) -> str | None:
+        """The pickled weights that the source has, if any.
+
+        Args:
+            ask: whether the Hub may be asked; otherwise its cache has to know.
+        """
         if self.folder is None:
-            cached = (try_to_load_from_cache(self.repo_id, name, revision=self.revision) for name in PICKLE_NAMES[:2])
-            return next((Path(path).name for path in cached if isinstance(path, str)), None)
+            for name in PICKLE_NAMES[:2]:
+                cached = isinstance(try_to_load_from_cache(self.repo_id, name, revision=self.revision), str)
+                if cached or (ask and file_exists(self.repo_id, name, revision=self.revision)):
+                    return name
+            return None
         names = sorted(path.name for path in self.folder.iterdir() if path.is_file())
         return next((name for name in names if name.endswith(PICKLE_ENDINGS) and name != PICKLE_NAMES[2]), None)
 
@@ -165,7 +172,7 @@ def _sharded_files(source: Source, unreachable: FileNotFoundError | None) -> lis
         cached = try_to_load_from_cache(source.repo_id, INDEX_NAME, revision=source.revision)
         index = Path(cached) if isinstance(cached, str) else None
     if index is None:
-        pickled = source.pickle_name()
+        pickled = source.pickle_name(ask=unreachable is None)
         if pickled is not None:
             raise ValueError(
                 f"{source.label} holds its weights as a pickle ({pickled}), which can run code when it is read; "

@@ -13,6 +13,7 @@ import timm
 import torch
 from families import SPECS, images, randomise
 from hub_cache import HubCache, write
+from hub_server import serve
 from safetensors.torch import save_file
 from transformers import BertConfig, PoolFormerConfig, PoolFormerForImageClassification, ViTImageProcessor
 from zoo_models import TINY, shown, tiny_model
@@ -55,7 +56,10 @@ def logits(model, pixel_values: torch.Tensor) -> torch.Tensor:
 
 def edit(folder: Path, **changes) -> None:
     """Change config.json; None removes a key."""
-    path = folder / "config.json"
+    edit_json(folder / "config.json", **changes)
+
+
+def edit_json(path: Path, **changes) -> None:
     config = json.loads(path.read_text())
     config.update(changes)
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -314,6 +318,8 @@ def test_zoo_name_of_transformers_goes_to_its_repository(cache, tmp_path):
     model.save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "vit")
     cache.add("google/vit-base-patch16-224", tmp_path / "vit")
+    snapshot = cache.root / "models--google--vit-base-patch16-224" / "snapshots" / ("a" * 40)
+    edit_json(snapshot / "preprocessor_config.json", image_processor_type=None)  # as the oldest repositories have it
     for name in ("vit-base-patch16-224", "google/vit-base-patch16-224"):
         assert load_model(name).config.num_labels == 3
         assert load_image_processor(name).size["height"] == 32
@@ -346,6 +352,69 @@ def test_offline_says_so_in_one_sentence(cache):
     with pytest.raises(ValueError, match="as a pickle") as error:
         load_model("someone/other")
     shown(error)
+
+
+HTTP_PROGRAM = """
+import json, sys, torch
+from hf_vit_family import load_backbone, load_image_processor, load_model
+pixel_values, results = torch.load(sys.argv[1]), {}
+for key, (load, name, kwargs) in json.loads(sys.argv[2]).items():
+    try:
+        loaded = globals()[load](name, **kwargs)
+        results[key] = loaded(pixel_values).logits.tolist() if load == "load_model" else type(loaded).__name__
+    except (ValueError, OSError) as error:
+        results[key] = f"{type(error).__name__}: {error}"
+print(json.dumps(results))
+"""
+
+
+def test_over_http(tmp_path):
+    models = [native("twins", seed) for seed in range(2)]
+    folders = [export(model, tmp_path / str(seed)) for seed, model in enumerate(models)]
+    pixel_values = native_images("twins")
+    torch.save(pixel_values, tmp_path / "images.pt")
+    calls = {
+        "v1": ("load_model", "someone/model", {"revision": "v1"}),
+        "main": ("load_model", "someone/model", {}),
+        "backbone": ("load_backbone", "someone/model", {"out_features": ["stage2"]}),
+        "processor": ("load_image_processor", "someone/model", {}),
+        "no repository": ("load_model", "someone/nothing", {}),
+        "no revision": ("load_model", "someone/model", {"revision": "v9"}),
+        "pickled": ("load_model", "someone/pickled", {}),
+        "no weights": ("load_model", "someone/empty", {}),
+        "no processor": ("load_image_processor", "someone/empty", {}),
+        "no config": ("load_model", "someone/nothing-much", {}),
+    }
+    with serve() as hub:
+        hub.commit("someone/model", folders[0], tag="v1")
+        hub.commit("someone/model", folders[1])
+        config = (folders[0] / "config.json").read_bytes()
+        hub.commit("someone/pickled", {"config.json": config, "pytorch_model.bin": b"PK"})
+        hub.commit("someone/empty", {"config.json": config})
+        hub.commit("someone/nothing-much", {"README.md": b"hello"})
+        kept = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+        result = subprocess.run(
+            [sys.executable, "-c", HTTP_PROGRAM, str(tmp_path / "images.pt"), json.dumps(calls)],
+            env={**kept, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        assert not hub.fetched(".py") and not [
+            request for request in hub.requests if request.method == "GET" and request.path.endswith(".bin")
+        ]
+    results = json.loads(result.stdout.splitlines()[-1])
+    for key, model in (("v1", models[0]), ("main", models[1])):
+        assert torch.allclose(torch.tensor(results[key]), logits(model, pixel_values), atol=1e-5)
+    assert results["backbone"] == "HfvfTwinsBackbone" and results["processor"] == "HfvfImageProcessor"
+    assert results["no repository"].startswith("ValueError: There is no folder someone/nothing here and no repository")
+    assert results["no revision"] == "ValueError: someone/model has no revision 'v9'."
+    assert "as a pickle (pytorch_model.bin)" in results["pickled"]
+    assert results["no weights"] == "ValueError: someone/empty holds no weights; expected model.safetensors."
+    assert "holds no preprocessor_config.json" in results["no processor"]
+    assert results["no config"] == "ValueError: someone/nothing-much is no model: it holds no config.json."
 
 
 def test_download_weights_gives_files(cache, tmp_path):
