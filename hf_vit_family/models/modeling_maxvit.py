@@ -12,8 +12,6 @@ Shapes: B batch, C channels, H height, W width, N tokens of a window. Maps are (
 tokens (B, H, W, C); one is a view of the other.
 """
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,8 +29,10 @@ from .configuration_maxvit import HfvfMaxVitConfig
 from .layers import (
     DropPath,
     Mlp,
+    TanhGelu,
     activation_layer,
     attention_implementation,
+    dense_memory,
     drop_path_rates,
     eager_attention_forward,
     grid_partition,
@@ -52,21 +52,34 @@ from .relative_position import (
 
 
 class HfvfMaxVitBatchNorm(nn.BatchNorm2d):
-    """BatchNorm that counts a batch once where activation checkpointing runs it a second time.
+    """BatchNorm, then an activation, that counts a batch once where activation checkpointing runs it a second time.
 
     The recomputation happens inside the backward pass; there it normalises by the batch as before and leaves the
     running statistics alone.
+
+    Args:
+        activation: a name transformers knows, or None.
     """
 
-    def __init__(self, config: HfvfMaxVitConfig, channels: int):
+    def __init__(self, config: HfvfMaxVitConfig, channels: int, activation: str | None = None):
         super().__init__(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+        self.activation = None if activation is None else activation_layer(activation)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
         # torch.compile recomputes what it checkpoints without repeating side effects
         if self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
-            return F.batch_norm(hidden_states, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        return super().forward(hidden_states)
+            # copies, as the recomputation has to save as many tensors as the first pass
+            statistics = (self.running_mean.clone(), self.running_var.clone())
+            normed = F.batch_norm(hidden_states, *statistics, self.weight, self.bias, training=True, eps=self.eps)
+        else:
+            normed = super().forward(hidden_states)
+        if isinstance(self.activation, TanhGelu):
+            memory = dense_memory(normed)
+            if memory is not None:  # nobody else has seen it, and fresh memory is dear for large maps
+                self.activation.write(memory, memory)
+                return normed
+        return normed if self.activation is None else self.activation(normed)
 
 
 class HfvfMaxVitDownConv(nn.Conv2d):
@@ -101,13 +114,12 @@ class HfvfMaxVitStem(nn.Module):
         super().__init__()
         channels, out_channels = config.stem_hidden_sizes
         self.conv1 = HfvfMaxVitDownConv(config, config.num_channels, channels, bias=config.stem_bias)
-        self.norm1 = HfvfMaxVitBatchNorm(config, channels)
-        self.activation = activation_layer(config.conv_act)
+        self.norm1 = HfvfMaxVitBatchNorm(config, channels, config.conv_act)
         self.conv2 = nn.Conv2d(channels, out_channels, 3, padding=1, bias=config.stem_bias)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
-        return self.conv2(self.activation(self.norm1(self.conv1(pixel_values))))
+        return self.conv2(self.norm1(self.conv1(pixel_values)))
 
 
 class HfvfMaxVitSqueezeExcitation(nn.Module):
@@ -160,13 +172,12 @@ class HfvfMaxVitMBConv(nn.Module):
         self.shortcut = HfvfMaxVitShortcut(config, channels, out_channels) if stride > 1 else None
         self.pre_norm = HfvfMaxVitBatchNorm(config, channels)
         self.conv1 = nn.Conv2d(channels, inner_channels, 1, bias=False)
-        self.norm1 = HfvfMaxVitBatchNorm(config, inner_channels)
+        self.norm1 = HfvfMaxVitBatchNorm(config, inner_channels, config.conv_act)
         if stride > 1:
             self.conv2 = HfvfMaxVitDownConv(config, inner_channels, inner_channels, groups=inner_channels)
         else:
             self.conv2 = nn.Conv2d(inner_channels, inner_channels, 3, padding=1, groups=inner_channels, bias=False)
-        self.norm2 = HfvfMaxVitBatchNorm(config, inner_channels)
-        self.activation = activation_layer(config.conv_act)
+        self.norm2 = HfvfMaxVitBatchNorm(config, inner_channels, config.conv_act)
         self.squeeze_excitation = HfvfMaxVitSqueezeExcitation(inner_channels, max(squeezed_channels, 1))
         self.conv3 = nn.Conv2d(inner_channels, out_channels, 1, bias=config.conv_bias)
         self.drop_path = DropPath(drop_path_rate)
@@ -174,8 +185,8 @@ class HfvfMaxVitMBConv(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
         residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
-        hidden_states = self.activation(self.norm1(self.conv1(self.pre_norm(hidden_states))))
-        hidden_states = self.activation(self.norm2(self.conv2(hidden_states)))
+        hidden_states = self.norm1(self.conv1(self.pre_norm(hidden_states)))
+        hidden_states = self.norm2(self.conv2(hidden_states))
         hidden_states = self.conv3(self.squeeze_excitation(hidden_states))
         return residual + self.drop_path(hidden_states)
 
@@ -386,23 +397,10 @@ class HfvfMaxVitPreTrainedModel(HfvfPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Convolutions as EfficientNet's, transformer layers by Xavier, as timm does; the heads truncated normal."""
+        """Weights and bias tables normal with `initializer_range`, biases zero, as in the authors' code."""
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
-            init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-        elif isinstance(module, HfvfMaxVitSqueezeExcitation):
-            for linear in (module.fc1, module.fc2):
-                init.normal_(linear.weight, std=math.sqrt(2 / linear.out_features))
-        elif isinstance(module, HfvfRelativePositionTable):
+        if isinstance(module, HfvfRelativePositionTable):
             init.trunc_normal_(module.relative_position_bias_table, std=self.config.initializer_range)
-        elif isinstance(module, HfvfMaxVitAttention):
-            for linear in (module.q_proj, module.k_proj, module.v_proj, module.o_proj):
-                init.xavier_uniform_(linear.weight)
-        elif isinstance(module, Mlp | HfvfRelativePositionMlp):
-            for linear in (module.fc1, module.fc2):
-                init.xavier_uniform_(linear.weight)
-                init.normal_(linear.bias, std=1e-6)
         elif isinstance(module, HfvfMaxVitTransformer) and module.layer_scale1 is not None:
             init.constant_(module.layer_scale1, module.layer_scale_init_value)
             init.constant_(module.layer_scale2, module.layer_scale_init_value)
