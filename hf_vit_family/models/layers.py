@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
+from .linear import ChannelsLinear
+
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Stochastic depth rates of every block, growing linearly from 0 at the first block to `rate` at the last.
@@ -105,15 +107,34 @@ def activation_layer(name: str) -> nn.Module:
 class Mlp(nn.Module):
     """Two linear layers with an activation between them, on channels-last tokens (..., C)."""
 
+    bytes_at_once = 2**22  # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
+
     def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str, dropout: float = 0.0):
         super().__init__()
-        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.intermediate_size = intermediate_size
+        self.fc1 = ChannelsLinear(hidden_size, intermediate_size)
         self.activation = activation_layer(hidden_act)
-        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+        self.fc2 = ChannelsLinear(intermediate_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(..., C) to (..., C)."""
+        """(..., C) to (..., C). For inference on a CPU a large input is served in parts, equal up to rounding."""
+        whole = (
+            torch.compiler.is_compiling()
+            or torch.is_grad_enabled()
+            or hidden_states.device.type != "cpu"
+            or torch.jit.is_tracing()
+        )
+        if whole:
+            return self.transform(hidden_states)
+        tokens = hidden_states.flatten(0, -2)
+        parts = tokens.split(max(1, self.bytes_at_once // (self.intermediate_size * tokens.element_size())))
+        if len(parts) == 1:
+            return self.transform(hidden_states)
+        return torch.cat([self.transform(part) for part in parts]).view(hidden_states.shape)
+
+    def transform(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., C) to (..., C), in one go."""
         hidden_states = self.dropout(self.activation(self.fc1(hidden_states)))
         return self.dropout(self.fc2(hidden_states))
 
@@ -163,6 +184,14 @@ def eager_attention_forward(
     weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     weights = F.dropout(weights, p=dropout, training=module.training)
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+def merge_heads(output: torch.Tensor) -> torch.Tensor:
+    """(rows, N, heads, C / heads), as attention functions return it, to (rows, N, C)."""
+    if torch.compiler.is_exporting():
+        # how the memory of an output lies is the kernel's choice, and an exported graph may meet another kernel
+        output = output.clone(memory_format=torch.contiguous_format)
+    return output.flatten(2)
 
 
 # A window is contiguous; a grid cell takes tokens that lie `height / size` apart (MaxViT, section 3.2). Both partitions

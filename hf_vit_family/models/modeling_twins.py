@@ -34,11 +34,13 @@ from .layers import (
     attention_implementation,
     drop_path_rates,
     eager_attention_forward,
+    merge_heads,
     pad_to_multiple,
     padding_mask,
     window_partition,
     window_reverse,
 )
+from .linear import ChannelsLinear
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 
 
@@ -56,10 +58,10 @@ class HfvfTwinsAttention(nn.Module):
         self.scaling = self.head_size**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = False
-        self.q_proj = nn.Linear(channels, channels)
-        self.k_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.o_proj = nn.Linear(channels, channels)
+        self.q_proj = ChannelsLinear(channels, channels)
+        self.k_proj = ChannelsLinear(channels, channels)
+        self.v_proj = ChannelsLinear(channels, channels)
+        self.o_proj = ChannelsLinear(channels, channels)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def attend(
@@ -86,11 +88,11 @@ class HfvfTwinsAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.attention_dropout if self.training else 0.0,
         )
-        return self.dropout(self.o_proj(output.flatten(2))), weights
+        return self.dropout(self.o_proj(merge_heads(output))), weights
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """(rows, N, C) to (rows, heads, N, C / heads), without a copy."""
-        return tokens.unflatten(2, (-1, self.head_size)).transpose(1, 2)
+        return tokens.view(*tokens.shape[:2], -1, self.head_size).transpose(1, 2)
 
 
 class HfvfTwinsGlobalAttention(HfvfTwinsAttention):
@@ -153,7 +155,8 @@ class HfvfTwinsLayer(GradientCheckpointingLayer):
         self.norm1 = nn.LayerNorm(channels, eps=config.norm_eps)
         self.attention = (HfvfTwinsLocalAttention if local else HfvfTwinsGlobalAttention)(config, stage)
         self.norm2 = nn.LayerNorm(channels, eps=config.norm_eps)
-        self.mlp = Mlp(channels, int(channels * config.mlp_ratios[stage]), config.hidden_act, config.hidden_dropout_prob)
+        intermediate_size = int(channels * config.mlp_ratios[stage])
+        self.mlp = Mlp(channels, intermediate_size, config.hidden_act, config.hidden_dropout_prob)
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs) -> torch.Tensor:
@@ -195,7 +198,7 @@ class HfvfTwinsPatchEmbedding(nn.Module):
 
 
 class HfvfTwinsStage(nn.Module):
-    """A patch embedding in every stage but the first, then `depths[stage]` blocks, positions encoded after the first."""
+    """A patch embedding in every stage but the first, then blocks; positions are encoded after the first of them."""
 
     def __init__(self, config: HfvfTwinsConfig, stage: int, rates: list[float]):
         super().__init__()
