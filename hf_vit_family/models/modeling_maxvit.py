@@ -37,6 +37,7 @@ from .layers import (
     eager_attention_forward,
     grid_partition,
     grid_reverse,
+    merge_heads,
     pad_to_multiple,
     padding_mask,
     window_partition,
@@ -253,7 +254,7 @@ class HfvfMaxVitAttention(nn.Module):
             dropout=self.attention_dropout if self.training else 0.0,
             position_bias=bias,
         )
-        return self.dropout(self.o_proj(output.flatten(2))), weights
+        return self.dropout(self.o_proj(merge_heads(output))), weights
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """(rows, N, C) to (rows, heads, N, C / heads), without a copy."""
@@ -413,6 +414,9 @@ class HfvfMaxVitModel(HfvfMaxVitPreTrainedModel):
         config: the configuration.
         add_pooling_layer: normalise, and give the averaged vector `pooler_output` too.
     """
+
+    # a classifier's checkpoint serves the model below its head without a word
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\.", r"^pre_logits\."]
 
     def __init__(self, config: HfvfMaxVitConfig, add_pooling_layer: bool = True):
         super().__init__(config)
