@@ -1,4 +1,4 @@
-"""The contract that every native family passes, points 1 to 6 of the design (7, transformers' own suite, is a job apart).
+"""The contract that every native family passes; transformers' own suite of model tests is a job apart.
 
 The default run takes a small and a large variant of each family; every variant runs under the `slow` marker.
 """
@@ -647,7 +647,7 @@ def test_unknown_names_and_keys(spec):
     with pytest.raises(ValueError, match=f"(?i)unknown model '{spec.small}x'.*{spec.small}"):
         hfvf.create_model(f"{spec.small}x")
     for function in (hfvf.create_model, lambda name, **keys: hfvf.from_timm(name, pretrained=False, **keys)):
-        with pytest.raises(ValueError, match="drop_path_rates.*drop_path_rate"):
+        with pytest.raises(ValueError, match=r"drop_path_rates.*drop_path_rate"):
             function(spec.small, drop_path_rates=0.1)
 
 

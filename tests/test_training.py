@@ -37,7 +37,14 @@ from hf_vit_family.training.randomness import hash_counters, image_draws
 from hf_vit_family.zoo import create_model
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["hidden_sizes=[8,16]", "depths=[1,1]", "drop_path_rate=0.3"]
+TINY_SHAPE = [
+    "hidden_sizes=[8,16]",
+    "depths=[1,1]",
+    "num_attention_heads=[1,2]",
+    "mlp_ratios=[2,2]",
+    "key_reductions=[2,1]",
+]
+TINY = [*TINY_SHAPE, "drop_path_rate=0.3"]
 CLASSES = ("bird", "cat", "dog")
 
 
@@ -504,7 +511,7 @@ class TestJob:
         assert_same_run(whole, broken)
 
     def test_accumulation_gives_the_same_weights_up_to_rounding(self, photos, tmp_path):
-        plain = ["--model-config", *TINY[:2], "--augmentation", "none"]
+        plain = ["--model-config", *TINY_SHAPE, "--augmentation", "none"]
         assert self.run(self.options(photos, tmp_path / "once", *plain)) == 0
         assert self.run(self.options(photos, tmp_path / "twice", *plain, "--accumulation", "2")) == 0
         once, twice = (
@@ -600,7 +607,7 @@ class TestLaunch:
         assert check["class"].startswith("transformers_modules.")
         assert figures["command"].startswith("accelerate launch: python ")
         assert "img/s" in told and "the same answers on 50 images" in told
-        assert (output / "model" / "modeling_poolformer.py").exists()
+        assert (output / "model" / "modeling_twins.py").exists()
 
     def test_a_killed_run_goes_on_to_the_same_bits(self, place, whole):
         process = self.launch(place, *self.options(), "--output", "killed", "--checkpoint-every", "7")
@@ -640,7 +647,7 @@ class TestLaunch:
         """The same global batch: losses within 1e-5, and every image evaluated once although 51 is odd."""
         options = [
             *("--train-images", "83", "--eval-images", "51", "--epochs", "2", "--batch-size", "10", "--threads", "1"),
-            *("--model-config", *TINY[:2], "--augmentation", "crop-flip", "--mixed-precision", "no", "--no-verify"),
+            *("--model-config", *TINY_SHAPE, "--augmentation", "crop-flip", "--mixed-precision", "no", "--no-verify"),
         ]
         process = self.launch(place, *options, "--output", "one")
         told, _ = process.communicate(timeout=250)

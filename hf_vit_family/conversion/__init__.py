@@ -15,7 +15,15 @@ from transformers.initialization import no_init_weights
 
 from ..models.configuration_base import HfvfConfig
 from ..zoo.labels import label_maps
-from ..zoo.registry import FAMILIES, Checkpoint, Variant, classification_class, create_model, find_variant, variant_config
+from ..zoo.registry import (
+    FAMILIES,
+    Checkpoint,
+    Variant,
+    classification_class,
+    create_model,
+    find_variant,
+    variant_config,
+)
 from .layout import FusedProjection, StateDict, TimmLayout
 from .poolformer import transformers_layout
 
@@ -24,7 +32,9 @@ from .poolformer import transformers_layout
 LAYOUT_MODULES = {"hfvf_poolformer": "poolformer", "hfvf_twins": "twins", "hfvf_maxvit": "maxvit"}
 
 
-def timm_to_native(state_dict: Mapping[str, torch.Tensor], config: HfvfConfig, layout: TimmLayout | None = None) -> StateDict:
+def timm_to_native(
+    state_dict: Mapping[str, torch.Tensor], config: HfvfConfig, layout: TimmLayout | None = None
+) -> StateDict:
     """timm's tensors under the names and in the shapes of our classifier.
 
     Relative-position tables of another window size are interpolated to the configuration's.
@@ -144,7 +154,9 @@ def load_timm_checkpoint(tag: str, revision: str | None = None, **config_overrid
     variant, checkpoint = find_variant(tag)
     checkpoint = checkpoint or (variant.checkpoints[0] if variant.checkpoints else None)
     if checkpoint is None:
-        raise ValueError(f"No weights of {variant.name!r} are published; create_model({variant.name!r}) gives random ones.")
+        raise ValueError(
+            f"No weights of {variant.name!r} are published; create_model({variant.name!r}) gives random ones."
+        )
     state_dict = read_safetensors(download_weights(checkpoint.repo_id, revision=revision))
     return build_from_checkpoint(state_dict, variant, checkpoint, **config_overrides)
 
@@ -185,7 +197,9 @@ def _from_module(module: nn.Module, **config_overrides: Any) -> PreTrainedModel:
     """A native copy of a timm model in memory, of a variant's size."""
     name = (getattr(module, "pretrained_cfg", None) or {}).get("architecture")
     if name is None:
-        raise ValueError(f"A {type(module).__name__} is no model of timm: it names no architecture in `pretrained_cfg`.")
+        raise ValueError(
+            f"A {type(module).__name__} is no model of timm: it names no architecture in `pretrained_cfg`."
+        )
     variant, _ = find_variant(name)
     overrides = {"num_labels": module.num_classes, **config_overrides}
     if overrides["num_labels"] == 1000 and "id2label" not in overrides:

@@ -57,7 +57,9 @@ class TimmLayout:
     convolutions: set[str] = field(default_factory=set)
     ignored: tuple[str, ...] = ()
 
-    def to_native(self, timm_state_dict: Mapping[str, torch.Tensor], native_shapes: Mapping[str, torch.Size]) -> StateDict:
+    def to_native(
+        self, timm_state_dict: Mapping[str, torch.Tensor], native_shapes: Mapping[str, torch.Size]
+    ) -> StateDict:
         """timm's tensors under our names and in our shapes.
 
         Args:
@@ -77,7 +79,10 @@ class TimmLayout:
             if module in fused:
                 projection = fused[module]
                 native.update(
-                    {f"{target}.{leaf}": part for target, part in zip(projection.native, projection.split(tensor), strict=True)}
+                    {
+                        f"{target}.{leaf}": part
+                        for target, part in zip(projection.native, projection.split(tensor), strict=True)
+                    }
                 )
             elif module in self.modules:
                 native[f"{self.modules[module]}.{leaf}"] = tensor

@@ -30,7 +30,9 @@ def timm_layout(config: HfvfMaxVitConfig) -> TimmLayout:
             if config.parallel_attention:
                 for conv in (0, 1):
                     _add_mbconv(layout, f"{block}.conv.{conv}", f"{layer}.convs.{conv}")
-                _add_transformer(layout, config, f"{block}.attn", f"{layer}.transformers.0", window="attn_block", grid="attn_grid")
+                _add_transformer(
+                    layout, config, f"{block}.attn", f"{layer}.transformers.0", window="attn_block", grid="attn_grid"
+                )
             else:
                 _add_mbconv(layout, f"{block}.conv", f"{layer}.convs.0")
                 _add_transformer(layout, config, f"{block}.attn_block", f"{layer}.transformers.0", window="attn")
@@ -111,8 +113,9 @@ def adapt_state_dict(state_dict: Mapping[str, torch.Tensor], config: HfvfMaxVitC
             side = round(table.shape[0] ** 0.5)
             if side * side != table.shape[0]:
                 raise ValueError(
-                    f"{name!r} holds {table.shape[0]} relative positions, which are no square window's; expected the table of a "
-                    f"square window, or one of {target[0] * target[1]} positions for the window {config.window_height_width}."
+                    f"{name!r} holds {table.shape[0]} relative positions, which are no square window's; "
+                    f"expected the table of a square window, or one of {target[0] * target[1]} positions for the "
+                    f"window {config.window_height_width}."
                 )
             maps = table.t().unflatten(1, (side, side))
             adapted[name] = resize_bias_table(maps, target).flatten(1).t().contiguous()
@@ -122,7 +125,8 @@ def adapt_state_dict(state_dict: Mapping[str, torch.Tensor], config: HfvfMaxVitC
 def resize_bias_table(table: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Interpolate biases between the relative positions of one window and those of another.
 
-    The old positions are spread over the new range at distances that grow geometrically from the centre, where nearby tokens
+    The old positions are spread over the new range at distances that grow geometrically from the centre, where
+    nearby tokens
     need most detail; between them the bias is linear in each axis. An axis that keeps its length keeps its values.
     Source: Bao et al., "BEiT" (2022), the authors' fine-tuning code; timm resizes MaxViT's tables alike.
 
@@ -133,9 +137,7 @@ def resize_bias_table(table: torch.Tensor, size: tuple[int, int]) -> torch.Tenso
     Returns:
         (heads, *size), of the same dtype.
     """
-    rows, columns = (
-        _interpolation(old, new).to(table.device) for old, new in zip(table.shape[1:], size, strict=True)
-    )
+    rows, columns = (_interpolation(old, new).to(table.device) for old, new in zip(table.shape[1:], size, strict=True))
     return (rows @ table.double() @ columns.t()).to(table.dtype).contiguous()
 
 

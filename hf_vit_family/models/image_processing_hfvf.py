@@ -314,7 +314,7 @@ class HfvfImageProcessor(BaseImageProcessor):
         ValueError: for an unknown field or a value that a field cannot have.
     """
 
-    model_input_names = ["pixel_values"]  # noqa: RUF012 - transformers' name and kind
+    model_input_names = ["pixel_values"]
     valid_kwargs = HfvfImageProcessorKwargs
 
     def __init__(self, **kwargs: Any):

@@ -56,7 +56,8 @@ class DropPath(nn.Module):
 class TanhGelu(nn.Module):
     """GELU by its tanh approximation, x (1 + tanh(z)) / 2 = x sigmoid(2z) with z = sqrt(2 / pi) (x + 0.044715 x^3).
 
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2. On a CPU torch's kernel takes three times
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2. On a CPU torch's kernel takes
+    three times
     as long as the exact GELU's; where no gradient is wanted the second form takes half of that, in pieces that stay in
     the cache.
     """
@@ -107,7 +108,9 @@ def activation_layer(name: str) -> nn.Module:
 class Mlp(nn.Module):
     """Two linear layers with an activation between them, on channels-last tokens (..., C)."""
 
-    bytes_at_once = 2**22  # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
+    bytes_at_once = (
+        2**22
+    )  # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
 
     def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str, dropout: float = 0.0):
         super().__init__()

@@ -116,9 +116,7 @@ class HfvfBackboneMixin(BackboneMixin):
 
     @can_return_tuple
     @filter_output_hidden_states
-    def forward(
-        self, pixel_values: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
-    ) -> BackboneOutput:
+    def forward(self, pixel_values: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]) -> BackboneOutput:
         """Feature maps for detection, segmentation and other dense tasks.
 
         Args:

@@ -87,8 +87,8 @@ class HfvfMaxVitDownConv(nn.Conv2d):
     """A 3x3 convolution of stride 2, padded by one on each side or as TensorFlow's "SAME" pads.
 
     TensorFlow pads an odd side by one at both ends and an even side at its end alone, which torch's convolution cannot
-    be told. A depthwise kernel on a CPU gets a row or column of zeros in front for it instead, and padding at both ends:
-    the same sums without a padded copy of the map, which takes up to twice as long.
+    be told. A depthwise kernel on a CPU gets a row or column of zeros in front for it instead, and padding at both
+    ends: the same sums without a padded copy of the map, which takes up to twice as long.
     """
 
     def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, groups: int = 1, bias: bool = False):
@@ -163,7 +163,8 @@ class HfvfMaxVitShortcut(nn.Module):
 class HfvfMaxVitMBConv(nn.Module):
     """Inverted bottleneck with squeeze-and-excitation behind a norm.
 
-    Source: "MaxViT", section 3.2 and appendix A; Sandler et al., "MobileNetV2" (2018); Tan and Le, "EfficientNet" (2019).
+    Source: "MaxViT", section 3.2 and appendix A; Sandler et al., "MobileNetV2" (2018); Tan and Le, "EfficientNet"
+    (2019).
     """
 
     def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, stride: int, drop_path_rate: float):
@@ -300,9 +301,7 @@ class HfvfMaxVitTransformer(nn.Module):
 
     def attend(self, axis: str, tokens: torch.Tensor, positions: tuple, mask: torch.Tensor | None, **kwargs):
         """Cut a map (B, H, W, C) into windows or grid cells, attend, and put it together again."""
-        partition, reverse = (
-            (window_partition, window_reverse) if axis == "window" else (grid_partition, grid_reverse)
-        )
+        partition, reverse = (window_partition, window_reverse) if axis == "window" else (grid_partition, grid_reverse)
         _, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
         windows, _ = self.attention[axis](partition(padded, self.window), positions, mask, **kwargs)
@@ -316,8 +315,8 @@ class HfvfMaxVitTransformer(nn.Module):
 class HfvfMaxVitLayer(GradientCheckpointingLayer):
     """One block: MBConv, then window attention, then grid attention, each attention with its MLP.
 
-    Source: "MaxViT", section 3.2 and figure 2. With `parallel_attention`, as in timm's `pm` variant, there are two MBConvs
-    and one transformer layer with both attentions.
+    Source: "MaxViT", section 3.2 and figure 2. With `parallel_attention`, as in timm's `pm` variant, there are two
+    MBConvs and one transformer layer with both attentions.
     """
 
     def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, stride: int, drop_path_rate: float):
@@ -438,10 +437,10 @@ class HfvfMaxVitModel(HfvfMaxVitPreTrainedModel):
                 `minimum_image_size`.
 
         Returns:
-            `last_hidden_state` (batch, hidden_sizes[-1], height / 32, width / 32), rounded up, which is normalised where
-            `config.head_hidden_size` is None; `pooler_output` (batch, hidden_sizes[-1]) where there is a pooling layer;
-            on request `hidden_states`, the stem's map, then each stage's, and `attentions`, for each block the window's,
-            then the grid's (batch * windows, heads, N, N), windows and cells in rows from top left.
+            `last_hidden_state` (batch, hidden_sizes[-1], height / 32, width / 32), rounded up, which is normalised
+            where `config.head_hidden_size` is None; `pooler_output` (batch, hidden_sizes[-1]) where there is a pooling
+            layer; on request `hidden_states`, the stem's map, then each stage's, and `attentions`, for each block the
+            window's, then the grid's (batch * windows, heads, N, N), windows and cells in rows from top left.
 
         Raises:
             ValueError: `pixel_values` is missing, or of the wrong rank, dtype, number of channels or size.

@@ -61,9 +61,7 @@ class HfvfPoolFormerMlp(nn.Module):
         super().__init__()
         hidden_channels = int(channels * config.mlp_ratio)
         self.fc1 = nn.Conv2d(channels, hidden_channels, 1, bias=config.mlp_bias)
-        self.activation = (
-            HfvfPoolFormerStarReLU() if config.hidden_act == "star_relu" else ACT2FN[config.hidden_act]
-        )
+        self.activation = HfvfPoolFormerStarReLU() if config.hidden_act == "star_relu" else ACT2FN[config.hidden_act]
         self.fc2 = nn.Conv2d(hidden_channels, channels, 1, bias=config.mlp_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 

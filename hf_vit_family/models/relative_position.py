@@ -86,4 +86,3 @@ class HfvfRelativePositionMlp(nn.Module):
         """The bias (1, heads, N, N) for the places `index` (N * N,), whose coordinates are (L, 2)."""
         table = self.fc2(self.dropout(F.relu(self.fc1(coordinates.to(self.fc1.bias.dtype)))))
         return table.t().index_select(1, index).view(1, -1, self.tokens, self.tokens)
-

@@ -12,7 +12,7 @@ from .configuration import GROUPS, option_name
 
 DESCRIPTION = """Fine-tune an image classifier of any family on labelled images.
 
-With no argument at all a small PoolFormer is trained on the embedded subset of Fashion-MNIST, evaluated, exported as a
+With no argument at all a small Twins is trained on the embedded subset of Fashion-MNIST, evaluated, exported as a
 folder for the Hub, and loaded back.
 
   accelerate launch scripts/finetune.py

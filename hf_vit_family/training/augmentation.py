@@ -33,7 +33,7 @@ def crop_and_flip(images: torch.Tensor, draws: torch.Tensor, padding: int) -> to
 
 
 class CropFlip:
-    """`crop_and_flip` by an eighth of the side, for a batch of images that have the training size.
+    """`crop_and_flip` by a sixteenth of the side, for a batch of images that have the training size.
 
     Args:
         seed: the run's seed.
@@ -44,7 +44,7 @@ class CropFlip:
 
     def __call__(self, images: torch.Tensor, epoch: int, indices: np.ndarray) -> torch.Tensor:
         """uint8 (N, 3, H, W) to the same."""
-        return crop_and_flip(images, image_draws(self.seed, epoch, indices, 3), images.shape[-1] // 8)
+        return crop_and_flip(images, image_draws(self.seed, epoch, indices, 3), images.shape[-1] // 16)
 
 
 class ResizedCropFlip:
