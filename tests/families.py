@@ -130,11 +130,13 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
             leaf = name.rpartition(".")[2]
             if "table" in leaf:
                 parameter.copy_(normal(parameter))
-            elif "scale" in leaf or (leaf == "gamma"):
+            elif "res_scale" in name or "residual_scale" in name:
+                parameter.copy_(1 + 0.1 * normal(parameter))
+            elif "scale" in leaf or leaf == "gamma":
                 parameter.copy_(0.5 + 0.1 * normal(parameter))
             elif parameter.ndim >= 2:
                 fan_in = parameter[0].numel()
-                parameter.copy_(normal(parameter) * fan_in**-0.5)
+                parameter.copy_(0.5 * normal(parameter) * fan_in**-0.5)
             elif leaf == "weight":
                 parameter.copy_(1 + 0.1 * normal(parameter))
             else:
