@@ -136,10 +136,10 @@ def predict(
                 failed.append(prediction)
             elif table is not None:
                 ranked = enumerate(rows, start=1)
-                table.writerows((prediction.path, rank, *row[:2], f"{row[2]:.6f}") for rank, row in ranked)
+                table.writerows((_printable(prediction.path), rank, *row[:2], f"{row[2]:.6f}") for rank, row in ranked)
             else:
                 best = ", ".join(f"{label} {score:.1%}" for _, label, score in rows)
-                tqdm.write(f"{prediction.path}: {best}", file=sys.stdout)
+                tqdm.write(f"{_printable(prediction.path)}: {best}", file=sys.stdout)
     for prediction in failed:
         typer.echo(prediction.error, err=True)
     if failed:
@@ -237,6 +237,11 @@ def _device(name: str) -> str:
 
 def _open_csv(path: Path) -> Any:
     return nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8", newline="")
+
+
+def _printable(path: Path) -> str:
+    """A path as text that UTF-8 can hold: names of files are bytes, and some are not UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

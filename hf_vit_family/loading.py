@@ -345,7 +345,7 @@ def _load_transformers(
                 use_safetensors=True,
                 **construction,
             )
-    except (ValueError, TypeError, RuntimeError, ImportError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(f"{source.label} cannot be loaded as a {model_class.__name__}: {_reason(error)}.") from None
     _check_loading(source, model, info, new_head=new_head, relabelled=relabelled, backbone=backbone)
     return _finished(model, source.label, None, False)
@@ -357,11 +357,11 @@ def _classes(
     """Family, configuration class and model class of a config.json, of this package or of transformers."""
     model_type = stored.get("model_type")
     native = {f"hfvf_{family.name}": family for family in FAMILIES.values() if family.native}
-    if model_type in native:
+    if isinstance(model_type, str) and model_type in native:
         family = native[model_type]
         path = family.backbone_class if backbone else family.classification_class
         return family, import_object(family.config_class), import_object(path)
-    if model_type not in CONFIG_MAPPING_NAMES:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
         code = "; its remote code is not run" if "auto_map" in stored else ""
         if not isinstance(model_type, str):
             raise ValueError(f"{CONFIG_NAME} of {source.label} names no model type{code}.")

@@ -182,9 +182,10 @@ def _sharded_files(source: Source, unreachable: FileNotFoundError | None) -> lis
             raise unreachable
         raise ValueError(f"{source.label} holds no weights; expected {WEIGHTS_NAME}.")
     weight_map = read_json(index, source.label).get("weight_map")
-    names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) and weight_map else []
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
     if not names or not all(isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
         raise ValueError(f"{INDEX_NAME} of {source.label} names no safetensors files beside itself in `weight_map`.")
+    names = sorted(set(names))
     paths = [source.find(name) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:

@@ -284,6 +284,19 @@ def test_errors_with_a_model(model, pictures, tmp_path, capsys):
         assert message in failed(capsys, 1, *arguments)
 
 
+def test_predict_a_file_whose_name_is_not_utf8(model, pictures, tmp_path, capsys):
+    image = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    try:
+        image.write_bytes((pictures / "image1.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    table = tmp_path / "table.csv"
+    assert run(["predict", str(image), "-m", str(model), "--csv", str(table)]) == 0
+    assert "\\udcff.png,1," in table.read_text(encoding="utf-8")
+    assert run(["predict", str(image), "-m", str(model)]) == 0
+    assert "\\udcff.png: " in capsys.readouterr().out
+
+
 def test_no_arguments_show_the_help(capsys):
     assert run([]) == 0
     assert "Usage: hf-vit-family" in capsys.readouterr().out

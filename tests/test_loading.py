@@ -589,6 +589,19 @@ def index_of_pickles(folder):
     write(folder / "model.safetensors.index.json", {"weight_map": {"a": "pytorch_model.bin"}})
 
 
+def index_of_lists(folder):
+    (folder / "model.safetensors").unlink()
+    write(folder / "model.safetensors.index.json", {"weight_map": {"a": ["model.safetensors"], "b": None}})
+
+
+def listed_model_type(folder):
+    edit(folder, model_type=["hfvf_poolformer"])
+
+
+def unknown_activation(folder):
+    edit(folder, hidden_act="gelou")
+
+
 BROKEN = {
     truncate: "corrupt or cut off",
     garble: "corrupt or cut off",
@@ -620,6 +633,9 @@ BROKEN = {
     missing_shard: "lacks model-00001-of-00001.safetensors",
     index_elsewhere: "names no safetensors files beside itself",
     index_of_pickles: "names no safetensors files beside itself",
+    index_of_lists: "names no safetensors files beside itself",
+    listed_model_type: "names no model type",
+    unknown_activation: "'gelou'",
 }
 
 
@@ -669,6 +685,9 @@ def test_bad_arguments(folder):
         ({"drop_path_rat": 0.1}, "'drop_path_rate'"),
         ({"num_labels": 0}, "num_labels is 0"),
         ({"num_labels": 3, "id2label": {0: "a"}}, "id2label names 1"),
+        ({"trust_remote_code": True}, "'trust_remote_code'; expected one of 'architectures'"),
+        ({"id2label": {0: "a", 2: "b"}}, "id2label leaves classes out"),
+        ({"id2label": ["a", "b"]}, "id2label leaves classes out"),
         ({"drop_path_rate": 2}, "drop_path_rate is 2"),
         ({"attn_implementation": "someone/kernels"}, "code from the Hub"),
         ({"revision": "main"}, "only a Hub repository has revisions"),

@@ -341,6 +341,11 @@ def test_label_arguments():
     with pytest.raises(ValueError, match="id2label names 2") as error:
         tiny_model("poolformer", num_labels=3, id2label=names)
     shown(error)
+    for bad in ({}, {0: "cat", 2: "dog"}, {1: "cat", 2: "dog"}, ["cat", "dog"]):
+        with pytest.raises(ValueError, match="id2label leaves classes out") as error:
+            tiny_model("poolformer", num_labels=None, id2label=bad)
+        shown(error)
+    assert tiny_model("poolformer", num_labels=None, id2label={"0": "cat", "1": "dog"}).config.id2label == names
 
 
 def test_random_weights_differ_between_calls_and_follow_the_seed():

@@ -237,7 +237,7 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> ValueError:
     nearest = difflib.get_close_matches(str(given).lower(), known, n=3, cutoff=0.5)
     if nearest:
         return ValueError(f"Unknown {kind} {given!r}; the nearest known names are {', '.join(map(repr, nearest))}.")
-    if len(known) > 40:
+    if kind == "model":
         return ValueError(f"Unknown {kind} {given!r}; `hf-vit-family list` prints all {len(known)} names.")
     return ValueError(f"Unknown {kind} {given!r}; expected one of {', '.join(map(repr, known))}.")
 
@@ -472,7 +472,7 @@ def complete_labels(config: "PreTrainedConfig") -> "PreTrainedConfig":
 
 
 def check_label_keys(overrides: Mapping[str, Any]) -> None:
-    """Refuses a number of labels below 1 or one that contradicts the names given.
+    """Refuses a number of labels below 1 or one that contradicts the names given, and names that leave classes out.
 
     Raises:
         ValueError: says which.
@@ -482,6 +482,11 @@ def check_label_keys(overrides: Mapping[str, Any]) -> None:
         raise ValueError(f"num_labels is {count!r}; expected a whole number of at least 1.")
     if count is not None and names is not None and len(names) != count:
         raise ValueError(f"num_labels is {count}, but id2label names {len(names)} labels.")
+    if names is None:
+        return
+    # keys are text in JSON; a gap would leave a class without a name and a name without a class
+    if not isinstance(names, Mapping) or {str(key) for key in names} != {str(i) for i in range(len(names) or 1)}:
+        raise ValueError("id2label leaves classes out; expected a name for each, counted from 0: {0: 'cat', ...}.")
 
 
 def create_model(name: str, **config_overrides: Any) -> "PreTrainedModel":
