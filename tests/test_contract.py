@@ -640,6 +640,7 @@ def test_bad_configurations(spec):
         ({"num_channels": 0}, "num_channels is 0; expected a positive number"),
         ({"hidden_sizes": (0, 1, 2, 3)}, "hidden_sizes"),
         ({"image_size": -1}, "image_size is -1"),
+        ({"hidden_act": "geluu"}, "Unknown hidden_act 'geluu'; the nearest known names are .*'gelu'"),
     ):
         with pytest.raises(ValueError, match=message):
             spec.class_of("config")(**bad)

@@ -4,6 +4,8 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from exports import LABELS, content, logits_of, processor_of, tiny
 from families import SPECS, images, randomise
 from huggingface_hub import ModelCard, ModelCardData
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from hf_vit_family.hub import export as export_module
@@ -448,3 +451,29 @@ def test_a_processor_is_written_as_given(model, tmp_path):
     folder = export(model, tmp_path, processor)
     assert processor.to_dict() == before
     assert transformers.AutoImageProcessor.from_pretrained(folder).to_dict() == before
+
+
+def test_two_processes_may_export_to_one_folder(tmp_path):
+    """What is left is the whole export of one of them."""
+    code = """
+import sys, torch
+from exports import processor_of, tiny
+from hf_vit_family import export
+model = tiny("poolformer", seed=int(sys.argv[1]))
+for _ in range(6):
+    export(model, sys.argv[2], processor=processor_of("poolformer"))
+"""
+    target = tmp_path / "shared"
+    export(tiny("poolformer", seed=3), target, processor=processor_of("poolformer"))
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(seed), str(target)], env=environment, stderr=subprocess.PIPE)
+        for seed in (1, 2)
+    ]
+    errors = [process.communicate(timeout=300)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert not list(target.glob(".hfvf-export-*"))
+    left = load_file(target / "model.safetensors")
+    candidates = [tiny("poolformer", seed=seed).state_dict() for seed in (1, 2)]
+    assert any(all(torch.equal(left[name], tensor) for name, tensor in weights.items()) for weights in candidates)

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from .remote_code import MODELS_FOLDER
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock
+    fcntl = None
+
 CONFIG_NAME = "config.json"
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 
@@ -38,11 +43,26 @@ def staged(folder: Path) -> Iterator[Path]:
         new.mkdir(parents=True)
         yield new
         if exists:
-            _exchange(folder, new, work / "old")
+            with _one_at_a_time(folder):
+                _exchange(folder, new, work / "old")
         else:
             new.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time exchange the files of a folder; the system drops the lock of a process that dies."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_target(folder: Path, names: set[str]) -> None:
@@ -51,8 +71,12 @@ def check_target(folder: Path, names: set[str]) -> None:
     Raises:
         ValueError: names the file.
     """
-    if not folder.is_dir():
-        return
+    if folder.is_dir():
+        with _one_at_a_time(folder):  # half-way through an exchange the folder looks like nobody's
+            _check_target(folder, names)
+
+
+def _check_target(folder: Path, names: set[str]) -> None:
     model_type = exported_model_type(folder)
     if (folder / "adapter_config.json").exists():
         raise ValueError(
@@ -91,7 +115,7 @@ def _earlier_files(folder: Path, code_names: set[str]) -> set[str]:
 def _exchange(folder: Path, new: Path, old: Path) -> None:
     """Move the files of `new` into `folder` and those they replace into `old`; put everything back on an error."""
     incoming = sorted(path.name for path in new.iterdir())
-    check_target(folder, set(incoming))
+    _check_target(folder, set(incoming))
     leaving = _earlier_files(folder, {path.name for path in MODELS_FOLDER.glob("*.py")})
     leaving |= {name for name in incoming if (folder / name).exists()}
     # config.json goes first and comes last: while files change the folder is no model at all, never a mixture of two

@@ -4,11 +4,12 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from transformers.activations import ACT2FN
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import logging
 
-from .compat import HFVF_VERSION, release_tuple
+from .compat import HFVF_VERSION, release_tuple, unknown_name_message
 
 logger = logging.get_logger(__name__)
 
@@ -69,10 +70,18 @@ class HfvfConfig(BackboneConfigMixin, PreTrainedConfig):
         self._require(self.num_channels > 0, "num_channels", self.num_channels, "a positive number")
         for name in ("drop_path_rate", "hidden_dropout_prob", "classifier_dropout"):
             self._require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a rate in [0, 1)")
+        for name in ("hidden_act", "conv_act"):
+            given = getattr(self, name, None)
+            if given is not None and given not in self._activations():
+                raise ValueError(unknown_name_message(name, given, sorted(self._activations())))
         sides = self.image_size if isinstance(self.image_size, list) else [self.image_size]
         self._require(
             len(sides) in (1, 2) and min(sides) > 0, "image_size", self.image_size, "a positive number of pixels or two"
         )
+
+    def _activations(self) -> set[str]:
+        """Names of the activations that the family's layers know."""
+        return set(ACT2FN)
 
     def _require(self, condition: bool, name: str, given: Any, expected: str) -> None:
         if not condition:

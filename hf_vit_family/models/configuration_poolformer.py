@@ -52,6 +52,9 @@ class HfvfPoolFormerConfig(HfvfConfig):
     residual_scale_init_values: list[float | None] | tuple[float | None, ...] = (None, None, None, None)
     final_norm: str = "pooled_layer_norm"
 
+    def _activations(self) -> set[str]:
+        return {*super()._activations(), "star_relu"}
+
     def _check_fields(self) -> None:
         super()._check_fields()
         if not any(self.residual_scale_init_values):  # a shorter model may leave the default for four stages alone
