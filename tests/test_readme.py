@@ -116,7 +116,8 @@ def test_every_checkpoint_of_timm_is_counted():
 
 
 def table() -> list[list[str]]:
-    lines = [line for line in README.splitlines() if line.startswith("| ")]
+    section = README.partition("## The families")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 

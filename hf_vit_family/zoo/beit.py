@@ -16,7 +16,7 @@ FAMILY = Family(
         "attention: eager, sdpa (the relative positions are passed as a mask, so neither flash nor flex)",
         "hidden states and attentions, activation checkpointing per block, backbone",
     ),
-    notes=("one input size, unless forward is called with interpolate_pos_encoding=True",),
+    notes=("other input sizes than the checkpoint's run with interpolated relative-position biases",),
 )
 
 _MICROSOFT = "Microsoft, github.com/microsoft/unilm"
