@@ -185,11 +185,15 @@ def test_implementations_are_declared():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(64, 64), (65, 129)], ids=str)
-def test_flex_attention_equals_sdpa_on_a_cpu(size):
-    """Compiles a kernel for each shape; layers that need a mask run in sdpa."""
-    model = randomise(hfvf.create_model(SPEC.small, **SPEC.tiny))
+@pytest.mark.parametrize(("batch", "size"), [(2, (224, 224)), (1, (256, 256))], ids=str)
+def test_flex_attention_equals_sdpa_on_a_cpu(batch, size):
+    """Windows of 7x7, without and with padding; layers that need a mask run in sdpa.
+
+    torch 2.15's compiler makes faulty C++ of some other CPU shapes (2x2 windows of one 64-pixel image), and says so.
+    """
+    model = randomise(hfvf.create_model(SPEC.small, **{**SPEC.tiny, "image_size": 224}))
+    torch._dynamo.reset()
     with torch.inference_mode():
-        expected = model(images(1, size)).logits
+        expected = model(images(batch, size)).logits
         model.set_attn_implementation("flex_attention")
-        assert relative_difference(model(images(1, size)).logits, expected) < 1e-5
+        assert relative_difference(model(images(batch, size)).logits, expected) < 1e-5
