@@ -19,6 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.utils import logging
 
 from .conversion import adapt_state_dict, build_from_checkpoint, load_timm_checkpoint
+from .hub.remote_code import auto_map
 from .models.image_processing_hfvf import HfvfImageProcessor
 from .sources import (
     CONFIG_NAME,
@@ -397,19 +398,11 @@ def _require_backbone(family: Family | None, model_type: str, backbone: bool) ->
 
 def _check_auto_map(source: Source, stored: Mapping[str, Any], family: Family) -> None:
     """Refuses an auto_map that names other classes than the family's: the repository is not what it says it is."""
-    expected = {
-        "AutoConfig": family.config_class,
-        "AutoModel": family.model_class,
-        "AutoModelForImageClassification": family.classification_class,
-        "AutoBackbone": family.backbone_class,
-    }
-    auto_map = stored.get("auto_map") or {}
-    if not isinstance(auto_map, dict):
-        raise ValueError(f"auto_map in {CONFIG_NAME} of {source.label} is {auto_map!r}; expected a JSON object.")
-    for auto_class, path in expected.items():
-        module, name = path.split(":")
-        reference = f"{module.rsplit('.', 1)[1]}.{name}"
-        given = auto_map.get(auto_class, reference)
+    stated = stored.get("auto_map") or {}
+    if not isinstance(stated, dict):
+        raise ValueError(f"auto_map in {CONFIG_NAME} of {source.label} is {stated!r}; expected a JSON object.")
+    for auto_class, reference in auto_map(family).items():
+        given = stated.get(auto_class, reference)
         if not isinstance(given, str) or given.split("--")[-1] != reference:
             raise ValueError(
                 f"auto_map in {CONFIG_NAME} of {source.label} names {given!r} for {auto_class}; "

@@ -1,7 +1,7 @@
 """What the contract test needs to know of each native family."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,7 +40,6 @@ class FamilySpec:
     attention: bool = True
     lora_targets: tuple[str, ...] = ("q_proj", "v_proj")
     attention_implementations: tuple[str, ...] = ("eager", "sdpa")
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variants(self) -> list[str]:
@@ -70,7 +69,7 @@ add_spec(
             "num_labels": 5,
         },
         shallow={"depths": (2, 2, 2, 2)},
-        timm_shallow={},  # timm's PoolFormer entry points fix their depths: see shallow_timm_model in test_contract.py
+        timm_shallow={},  # timm's PoolFormer entry points fix their depths: see shallow_pair in test_contract.py
         timm_sizes=((256, 256), (200, 320), (65, 129)),
         attention=False,
         lora_targets=("fc1", "fc2"),
