@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from ..models.configuration_base import HfvfConfig
+from ..sources import download_weights, read_safetensors
 from ..zoo.labels import label_maps
 from ..zoo.registry import (
     FAMILIES,
@@ -149,8 +150,6 @@ def load_timm_checkpoint(tag: str, revision: str | None = None, **config_overrid
         ValueError: unknown tag, no published weights, or weights that do not fit.
         OSError: the repository cannot be reached and is not in the cache.
     """
-    from ..loading import download_weights, read_safetensors
-
     variant, checkpoint = find_variant(tag)
     checkpoint = checkpoint or (variant.checkpoints[0] if variant.checkpoints else None)
     if checkpoint is None:
