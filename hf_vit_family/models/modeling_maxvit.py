@@ -83,7 +83,24 @@ class HfvfMaxVitBatchNorm(nn.BatchNorm2d):
         return normed if self.activation is None else self.activation(normed)
 
 
-class HfvfMaxVitDownConv(nn.Conv2d):
+class HfvfMaxVitDepthwiseConv(nn.Conv2d):
+    """A depthwise convolution that autocast leaves in fp32 when a CPU trains it.
+
+    oneDNN has no fast bf16 kernel for the gradient of a depthwise convolution of stride 2: with it, a training step of a
+    small MaxViT took more than twice as long.
+    """
+
+    def _conv_forward(
+        self, hidden_states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        on_cpu = hidden_states.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if self.groups == 1 or not on_cpu or not torch.is_grad_enabled():
+            return super()._conv_forward(hidden_states, weight, bias)
+        with torch.autocast("cpu", enabled=False):
+            return super()._conv_forward(hidden_states.float(), weight.float(), None if bias is None else bias.float())
+
+
+class HfvfMaxVitDownConv(HfvfMaxVitDepthwiseConv):
     """A 3x3 convolution of stride 2, padded by one on each side or as TensorFlow's "SAME" pads.
 
     TensorFlow pads an odd side by one at both ends and an even side at its end alone, which torch's convolution cannot
@@ -103,7 +120,7 @@ class HfvfMaxVitDownConv(nn.Conv2d):
             return super().forward(hidden_states)
         if self.groups > 1 and hidden_states.device.type == "cpu" and not torch.compiler.is_compiling():
             weight = F.pad(self.weight, (1 - odd[1], 0, 1 - odd[0], 0))
-            return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
+            return self._conv_forward(hidden_states, weight, self.bias)
         hidden_states = F.pad(hidden_states, (odd[1], 1, odd[0], 1))
         return F.conv2d(hidden_states, self.weight, self.bias, self.stride, groups=self.groups)
 
@@ -178,7 +195,9 @@ class HfvfMaxVitMBConv(nn.Module):
         if stride > 1:
             self.conv2 = HfvfMaxVitDownConv(config, inner_channels, inner_channels, groups=inner_channels)
         else:
-            self.conv2 = nn.Conv2d(inner_channels, inner_channels, 3, padding=1, groups=inner_channels, bias=False)
+            self.conv2 = HfvfMaxVitDepthwiseConv(
+                inner_channels, inner_channels, 3, padding=1, groups=inner_channels, bias=False
+            )
         self.norm2 = HfvfMaxVitBatchNorm(config, inner_channels, config.conv_act)
         self.squeeze_excitation = HfvfMaxVitSqueezeExcitation(inner_channels, max(squeezed_channels, 1))
         self.conv3 = nn.Conv2d(inner_channels, out_channels, 1, bias=config.conv_bias)
