@@ -50,7 +50,11 @@ def build_model(
         return model, HfvfImageProcessor(size=side, crop_pct=1.0, image_mean=HALF, image_std=HALF)
     if _starts_random(settings):
         model = create_model(settings.model, **overrides, **labels)
-        return model, default_image_processor(model)
+        processor = default_image_processor(model)
+        # the crop of published checkpoints belongs to their weights; a model that starts anew sees whole images
+        if isinstance(processor, HfvfImageProcessor):
+            processor = HfvfImageProcessor.from_dict({**processor.to_dict(), "crop_pct": 1.0})
+        return model, processor
 
     model = load_model(settings.model, num_labels=len(label_names), **overrides)
     for key, value in labels.items():
