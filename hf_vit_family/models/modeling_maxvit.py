@@ -86,8 +86,8 @@ class HfvfMaxVitBatchNorm(nn.BatchNorm2d):
 class HfvfMaxVitDepthwiseConv(nn.Conv2d):
     """A depthwise convolution that autocast leaves in fp32 when a CPU trains it.
 
-    oneDNN has no fast bf16 kernel for the gradient of a depthwise convolution of stride 2: with it, a training step of a
-    small MaxViT took more than twice as long.
+    oneDNN has no fast bf16 kernel for the gradient of a depthwise convolution of stride 2: with it, a training step of
+    a small MaxViT took more than twice as long.
     """
 
     def _conv_forward(

@@ -43,6 +43,7 @@ def make_parser(program: str | None = None) -> Parser:
     """A parser with one group of options for each group of settings."""
     parser = Parser(
         prog=program,
+        usage="accelerate launch %(prog)s [options]",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -54,7 +55,7 @@ def make_parser(program: str | None = None) -> Parser:
             text = entry.metadata["help"].replace("%", "%%")
             if entry.default is not None and isinstance(entry.default, (int, float, str)) and entry.type is not bool:
                 text += f" (default: {entry.default})"
-            section.add_argument(option_name(entry.name), help=text, **_argument_kind(entry.type))
+            section.add_argument(option_name(entry.name), help=text, **_argument_kind(entry.name, entry.type))
     return parser
 
 
@@ -63,13 +64,13 @@ def parse_options(arguments: Sequence[str] | None, program: str | None = None) -
     return vars(make_parser(program).parse_args(arguments))
 
 
-def _argument_kind(annotation: Any) -> dict[str, Any]:
+def _argument_kind(name: str, annotation: Any) -> dict[str, Any]:
     """What argparse needs to know about a field's type."""
     choices = [part for part in _flatten(annotation) if part is not NoneType]
-    if annotation is bool:
+    if bool in choices:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(annotation) is list:
-        return {"nargs": "+", "metavar": "KEY=VALUE"}
+        return {"nargs": "+", "metavar": "KEY=VALUE" if name == "model_config" else "NAME"}
     if all(isinstance(choice, str) for choice in choices):
         return {"choices": choices}
     kind = choices[0]

@@ -1,14 +1,15 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Every setting of a fine-tuning run, typed and grouped.
 
-One field is one option of the command line and one key of a run's settings.json. Fields left at None are filled from
-a preset: one for the quick start (no model named), one for random weights, one for pretrained weights.
+One field is one option of the command line, one key of a recipe and one key of a run's settings.json. Fields left at
+None are filled from a preset: one for the quick start (no model named), one for random weights, one for pretrained
+weights.
 """
 
 # ruff: noqa: RUF009 - `option` is `dataclasses.field`, which the rule would allow
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,13 @@ from ..models.compat import unknown_name_message
 
 Precision = Literal["auto", "no", "bf16", "fp16"]
 Augmentation = Literal["auto", "crop-flip", "resized-crop", "none"]
+AugmentationPolicy = Literal["none", "rand-augment", "trivial-augment"]
+ClassBalance = Literal["none", "weights", "sampling"]
+CorruptImages = Literal["skip", "fail"]
+Distillation = Literal["none", "hard", "soft"]
+Loss = Literal["auto", "cross-entropy", "bce"]
+Method = Literal["full", "head", "lora", "knn", "ridge"]
+OptimizerName = Literal["adamw", "sgd"]
 
 
 def option(default: Any, text: str) -> Any:
@@ -61,13 +69,42 @@ class DataSettings:
     train_images: int | None = option(None, "train on this many images only, drawn at random")
     eval_images: int | None = option(None, "evaluate on this many images only, drawn at random")
     image_size: int | None = option(None, "side in pixels of the images that the model is given (default: its own)")
+    workers: int | None = option(
+        None, "processes that load images (default: none where all images fit into memory, else one a core, at most 8)"
+    )
+    streaming: bool = option(False, "read the training images as they are needed: for data larger than the disk")
+    stream_buffer: int = option(1000, "images among which a stream is shuffled")
+    stream_images: int | None = option(
+        None, "images a pass over a stream has (default: as many as the data set says it has)"
+    )
+    corrupt_images: CorruptImages = option("skip", "images that cannot be read: leave out and report, or end the run")
+    class_balance: ClassBalance = option(
+        "none", "for unequal classes: `weights` in the loss, or `sampling` every class equally often"
+    )
+    multi_label: bool | None = option(None, "several classes an image (default: where the label column holds lists)")
+    find_duplicates: bool = option(True, "report images that training and evaluation split have in common")
+
+
+@dataclass
+class AugmentationSettings:
+    """How training images are changed at random."""
+
     augmentation: Augmentation | None = option(
         None,
         "`crop-flip` shifts by a sixteenth and mirrors (small images), `resized-crop` cuts a random part out "
         "(photographs), `auto` takes crop-flip for images no larger than the training size",
     )
-    workers: int | None = option(
-        None, "processes that load images (default: none where all images fit into memory, else one a core, at most 8)"
+    policy: AugmentationPolicy = option("none", "changes of colour and shape after the cut, from torchvision")
+    rand_augment_ops: int = option(2, "changes an image by RandAugment")
+    rand_augment_magnitude: int = option(9, "strength of RandAugment, 0 to 30")
+    random_erasing: float = option(0.0, "probability that a rectangle of an image is erased")
+    mixup: float = option(0.0, "alpha of MixUp's Beta distribution; 0 for none")
+    cutmix: float = option(
+        0.0, "alpha of CutMix's Beta distribution; 0 for none. With MixUp, each takes half the steps"
+    )
+    mix_probability: float = option(1.0, "share of the steps that are mixed")
+    repeated_augmentation: int = option(
+        1, "copies of an image in an epoch, each changed in its own way; as many fewer images"
     )
 
 
@@ -77,31 +114,88 @@ class OptimisationSettings:
 
     epochs: int | None = option(None, "passes over the training images")
     batch_size: int | None = option(None, "images an optimisation step, over all processes")
-    accumulation: int = option(1, "parts in which a process computes its share of a batch, to save memory")
-    learning_rate: float | None = option(None, "highest learning rate of AdamW")
+    accumulation: int = option(
+        1, "parts in which a process computes its share of a batch; more are taken where memory runs out"
+    )
+    optimizer: OptimizerName = option("adamw", "`sgd` is with momentum, as in the ViT paper's fine-tuning")
+    momentum: float = option(0.9, "momentum of sgd")
+    learning_rate: float | None = option(None, "highest learning rate")
+    layer_decay: float = option(1.0, "factor on the learning rate from each layer to the one before it; 1 for none")
     warmup_epochs: float | None = option(None, "epochs in which the learning rate rises from zero")
     weight_decay: float | None = option(None, "weight decay; norms, biases, scales and positions are exempt")
+    loss: Loss = option("auto", "`auto` is cross-entropy, or bce where an image has several classes")
     label_smoothing: float | None = option(None, "label smoothing of the training loss, in [0, 1)")
     gradient_clip: float = option(1.0, "largest norm of all gradients together; 0 for no clipping")
+    ema_decay: float = option(0.0, "decay of an average of the weights that is evaluated and exported; 0 for none")
+    early_stopping: int = option(0, "evaluations without a better accuracy after which training ends; 0 for never")
     mixed_precision: Precision = option("auto", "`auto` takes bf16 where the device computes in it, else fp32")
+    activation_checkpointing: bool = option(False, "compute activations twice to save memory")
+    compile: bool = option(False, "compile each repeated block with torch.compile")
+    freeze_batch_norm: bool = option(False, "BatchNorm keeps its statistics, as in evaluation")
+    sync_batch_norm: bool = option(False, "BatchNorm over all GPUs")
     seed: int = option(0, "seed of the weights, the order of the images, augmentation and dropout")
+    deterministic: bool = option(False, "only kernels that always give the same bits, on a GPU too")
     threads: int | None = option(None, "CPU threads a process (default: the cores this process may use)")
+
+
+@dataclass
+class MethodSettings:
+    """What is adapted, and to what."""
+
+    method: Method = option(
+        "full",
+        "`full` fine-tuning; `head` alone (linear probe); `lora`; without training: `knn`, or few-shot `ridge` "
+        "regression, on the frozen model's pooled features",
+    )
+    lora_rank: int = option(8, "rank of the LoRA matrices")
+    lora_alpha: float = option(16.0, "LoRA's scale is alpha / rank")
+    lora_dropout: float = option(0.0, "dropout in front of the LoRA matrices")
+    lora_targets: list[str] = option(
+        [], "names of the layers that get LoRA matrices (default: the projections of queries and values)"
+    )
+    knn_neighbours: int = option(20, "nearest neighbours that vote")
+    knn_temperature: float = option(0.07, "temperature of the votes' weights")
+    shots: int | None = option(None, "with knn and ridge, images of each class to learn from (default: all)")
+    ridge_strength: float = option(1024.0, "L2 regularisation of ridge regression")
+    distillation: Distillation | None = option(
+        None, "learn from a teacher's best class (hard) or from all its scores (soft) (default: hard with a teacher)"
+    )
+    teacher: str | None = option(
+        None, "the teacher: a name as for --model, timm:NAME, torchvision:NAME, or a folder that transformers loads"
+    )
+    teacher_weights: str | None = option(None, "file with the weights of a timm or torchvision teacher")
+    teacher_classes: str | None = option(
+        None, "JSON file that names the teacher's classes for each class here, for a teacher with other classes"
+    )
+    distillation_weight: float = option(0.5, "share of the teacher in the loss, in [0, 1]")
+    distillation_temperature: float = option(3.0, "temperature of soft distillation")
 
 
 @dataclass
 class RunSettings:
     """Where it goes."""
 
+    recipe: str | None = option(None, "YAML file of options by group; options given beside it win")
+    check: bool = option(False, "look whether all fits together, and what it will cost, without training")
     output: str | None = option(None, "folder of the run (default: the next free one under runs/)")
     resume: bool = option(False, "go on from the last checkpoint of the run in --output, or of the newest run")
     evaluate_every: int = option(1, "epochs between two evaluations; the last epoch is always evaluated")
     checkpoint_every: int | None = option(None, "optimisation steps between two checkpoints (default: every epoch)")
     keep_checkpoints: int = option(2, "how many checkpoints are kept, the newest ones")
     log_every: int = option(10, "optimisation steps between two updates of the progress bar and of log.jsonl")
+    trackers: list[str] = option([], "also log to these: tensorboard, trackio, wandb")
+    open_report: bool | None = option(None, "show the report in a browser at the end (default: in a desktop session)")
     verify: bool = option(True, "load the exported folder back in a process without this package and compare")
 
 
-GROUPS = {"model": ModelSettings, "data": DataSettings, "optimisation": OptimisationSettings, "run": RunSettings}
+GROUPS = {
+    "model": ModelSettings,
+    "method": MethodSettings,
+    "data": DataSettings,
+    "augmentation": AugmentationSettings,
+    "optimisation": OptimisationSettings,
+    "run": RunSettings,
+}
 
 # A Twins-PCPVT for images of 56 pixels. In bf16 on a CPU the backward pass of torch's flash attention takes longer than
 # all else together on maps as small as these, so attention is computed step by step.
@@ -147,12 +241,39 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+_COUNTS = (
+    *("epochs", "batch_size", "accumulation", "image_size", "threads", "train_images", "eval_images", "stream_buffer"),
+    *("stream_images", "repeated_augmentation", "lora_rank", "knn_neighbours", "shots", "evaluate_every"),
+    *("checkpoint_every", "keep_checkpoints", "log_every"),
+)
+_AMOUNTS = (
+    *("warmup_epochs", "weight_decay", "gradient_clip", "workers", "seed", "mixup", "cutmix", "early_stopping"),
+    *("rand_augment_ops", "ridge_strength"),
+)
+RANGES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
+    (_COUNTS, lambda value: value >= 1, "at least 1"),
+    (_AMOUNTS, lambda value: value >= 0, "0 or more"),
+    (
+        ("learning_rate", "lora_alpha", "knn_temperature", "distillation_temperature"),
+        lambda value: value > 0,
+        "more than 0",
+    ),
+    (("label_smoothing", "momentum", "ema_decay", "lora_dropout"), lambda value: 0 <= value < 1, "in [0, 1)"),
+    (("random_erasing", "mix_probability", "distillation_weight"), lambda value: 0 <= value <= 1, "in [0, 1]"),
+    (("eval_fraction",), lambda value: 0 < value < 1, "between 0 and 1"),
+    (("layer_decay",), lambda value: 0 < value <= 1, "in (0, 1]"),
+    (("rand_augment_magnitude",), lambda value: 0 <= value <= 30, "in 0 to 30"),
+]
+
+
 @dataclass
 class FinetuneSettings:
     """All groups together."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
+    method: MethodSettings = field(default_factory=MethodSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
@@ -182,23 +303,23 @@ class FinetuneSettings:
     def check(self) -> None:
         """Raise ValueError where a number is out of its range."""
         values = self.to_options()
-        for name in ("epochs", "batch_size", "accumulation", "image_size", "threads", "evaluate_every"):
-            _require(values, name, lambda value: value >= 1, "at least 1")
-        for name in ("checkpoint_every", "keep_checkpoints", "log_every", "train_images", "eval_images"):
-            _require(values, name, lambda value: value >= 1, "at least 1")
-        for name in ("warmup_epochs", "weight_decay", "gradient_clip", "workers"):
-            _require(values, name, lambda value: value >= 0, "0 or more")
-        _require(values, "learning_rate", lambda value: value > 0, "more than 0")
-        _require(values, "label_smoothing", lambda value: 0 <= value < 1, "in [0, 1)")
-        _require(values, "eval_fraction", lambda value: 0 < value < 1, "between 0 and 1")
-        _require(values, "seed", lambda value: value >= 0, "0 or more")
+        for names, condition, expected in RANGES:
+            for name in names:
+                value = values[name]
+                if value is not None and not condition(value):
+                    raise ValueError(f"{option_name(name)} is {value!r}; expected {expected}.")
+        if self.method.distillation not in (None, "none") and self.method.teacher is None:
+            raise ValueError(f"--distillation is {self.method.distillation!r}, but no --teacher was named.")
+        if self.method.teacher_weights and self.method.teacher is None:
+            raise ValueError("--teacher-weights was given, but no --teacher was named.")
 
     def apply_preset(self, name: str) -> None:
         """Fill the options that are still None from the preset `name`."""
         for option_name, value in PRESETS[name].items():
-            for group in (self.model, self.data, self.optimisation, self.run):
-                if getattr(group, option_name, value) is None:
-                    setattr(group, option_name, value)
+            for group in GROUPS:
+                settings = getattr(self, group)
+                if getattr(settings, option_name, value) is None:
+                    setattr(settings, option_name, value)
 
     def save(self, path: Path) -> None:
         """Write all options as JSON."""
@@ -231,9 +352,3 @@ def parse_model_config(pairs: list[str]) -> dict[str, Any]:
 def option_name(name: str) -> str:
     """The name on the command line: `batch_size` is `--batch-size`."""
     return "--" + name.replace("_", "-")
-
-
-def _require(values: Mapping[str, Any], name: str, condition: Any, expected: str) -> None:
-    value = values[name]
-    if value is not None and not condition(value):
-        raise ValueError(f"{option_name(name)} is {value!r}; expected {expected}.")

@@ -120,9 +120,11 @@ class Job:
         return Path(folder)
 
     def _make_trainer(self) -> Trainer:
-        data, optimisation = self.settings.data, self.settings.optimisation
+        optimisation = self.settings.optimisation
         preparation = Preparation(self.processor)
-        train = make_image_set(self.images.train, preparation, data.augmentation, optimisation.seed)
+        train = make_image_set(
+            self.images.train, preparation, self.settings.augmentation.augmentation, optimisation.seed
+        )
         evaluation = make_image_set(self.images.evaluation, preparation)
         batch_size = optimisation.batch_size // optimisation.accumulation
         train_loader = DataLoader(
