@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list, set_seed
 from datasets import disable_progress_bars
 from torch.utils.data import DataLoader
 from transformers.utils.logging import disable_progress_bar
@@ -20,10 +20,13 @@ from ..hub.export import export
 from ..models.image_rgb import to_rgb
 from .configuration import FinetuneSettings
 from .data import load_images
-from .evaluation import Predictions, compute_metrics, predict
+from .ema import make_average
+from .evaluation import Predictions, accuracy, compute_metrics, predict
 from .hardware import choose_precision, describe_machine, describe_versions, find_commit, set_threads, usable_cores
 from .images import CachedImages, ImageSet, Preparation, make_image_set, take_batch
 from .loop import Trainer
+from .losses import ClassificationLoss, ClassificationObjective
+from .mixing import Mixing
 from .model import build_model, choose_preset, count_parameters
 from .optimisation import make_optimizer, make_schedule
 from .report import closing_words, plot_curves, read_log, write_json
@@ -53,7 +56,8 @@ class Job:
         self.threads = set_threads(optimisation.threads)
         self.accelerator = Accelerator(
             mixed_precision=optimisation.mixed_precision,
-            gradient_accumulation_steps=optimisation.accumulation,
+            # the loop says itself when a step is whole
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),
             dataloader_config=DataLoaderConfiguration(
                 split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
             ),
@@ -137,24 +141,37 @@ class Job:
             **self._loading(train),
         )
         eval_loader = DataLoader(evaluation, batch_size=batch_size, **self._loading(evaluation))
-        optimizer = make_optimizer(self.model, optimisation.learning_rate, optimisation.weight_decay)
-        model, optimizer, train_loader, eval_loader = self.accelerator.prepare(
+        size = preparation.size()
+        optimizer = make_optimizer(self.model, optimisation, size)
+        average = make_average(self.model, optimisation.ema_decay) if optimisation.ema_decay else None
+        model, optimizer, train_loader, self.eval_loader = self.accelerator.prepare(
             self.model, optimizer, train_loader, eval_loader
         )
         steps = len(train_loader) // optimisation.accumulation
         warmup = round(optimisation.warmup_epochs * steps)
         schedule = make_schedule(optimizer.optimizer, warmup, optimisation.epochs * steps)
+        classes = len(self.images.label_names)
+        kind = "cross-entropy" if optimisation.loss == "auto" else optimisation.loss
+        loss = ClassificationLoss(kind, optimisation.label_smoothing).to(self.accelerator.device)
         return Trainer(
             self.accelerator,
             model,
             optimizer,
             schedule,
             train_loader,
-            eval_loader,
+            ClassificationObjective(loss),
+            self._evaluate,
             train,
             self.settings,
             self.output,
+            mixing=Mixing(self.settings.augmentation, classes, optimisation.seed),
+            average=average.to(self.accelerator.device) if average else None,
         )
+
+    def _evaluate(self, model: torch.nn.Module) -> dict[str, float]:
+        """Figures for the log, computed in the precision of the training."""
+        with self.accelerator.autocast():
+            return {"accuracy": accuracy(predict(self.accelerator, model, self.eval_loader))}
 
     def _loading(self, images: ImageSet) -> dict[str, Any]:
         """Workers of a data loader: none for images that lie in memory."""
@@ -185,9 +202,8 @@ class Job:
 
     def _predict_in_fp32(self) -> Predictions:
         """Answers of the trained model as it will be loaded: without the wrapper that computes in less precision."""
-        self.plain_model = self.accelerator.unwrap_model(self.trainer.model, keep_fp32_wrapper=False)
-        self.plain_model.eval()
-        return predict(self.accelerator, self.plain_model, self.trainer.eval_loader)
+        self.plain_model = self.trainer.plain_model.eval()
+        return predict(self.accelerator, self.plain_model, self.eval_loader)
 
     def _report(self, predictions: Predictions) -> dict[str, Any]:
         """Measure, load the exported folder back, write metrics.json and say what there is."""

@@ -1,10 +1,16 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Optimiser and learning rate schedule."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_cosine_schedule_with_warmup
+
+from .configuration import OptimisationSettings
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 # Networks that compute a bias for relative positions: Swin V2's authors exempt them like the tables they replace.
@@ -23,18 +29,96 @@ def decaying_parameters(model: nn.Module) -> set[nn.Parameter]:
     }
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """The trained parameters in two groups, with and without weight decay."""
+def layer_depths(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int]:
+    """How deep every parameter lies, counted in layers from the stem's 0 to the head's.
+
+    A layer is an element of a list of blocks (the innermost one around a parameter). What lies between two lists, as
+    norms, downsampling and positional encodings do, counts with the block before it; what lies outside of the base
+    model is the head. The order is seen by sending one image through the model, so it holds for every family, however
+    its modules are registered.
+
+    Args:
+        model: an image classifier of any of the thirteen families.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        Depth by name of the parameter.
+    """
+    by_module: dict[nn.Module, list[str]] = {}
+    for name, _ in model.named_parameters():
+        by_module.setdefault(model.get_submodule(name.rpartition(".")[0]), []).append(name)
+    called: dict[nn.Module, None] = {}
+
+    def note(module: nn.Module, *_: object) -> None:
+        called.setdefault(module)
+
+    with _hooks(by_module, note), _evaluating(model), torch.no_grad():
+        parameter = next(model.parameters())
+        model(pixel_values=torch.zeros(1, 3, *image_size, device=parameter.device, dtype=parameter.dtype))
+    inside = set(model.base_model.modules()) if hasattr(model, "base_model") else set(model.modules())
+    blocks: dict[str, int] = {}
+    depths: dict[str, int] = {}
+    for module in called:
+        for name in by_module[module]:
+            block = _block_around(model, name)
+            if block is not None:
+                blocks.setdefault(block, len(blocks) + 1)
+            depths[name] = len(blocks) if block is None else blocks[block]
+    for module, names in by_module.items():
+        for name in names:
+            if module not in inside:
+                depths[name] = len(blocks) + 1
+            depths.setdefault(name, 0)  # not called in this pass: a mask token
+    shallowest = min(depths.values())  # 1 where the stem itself is an element of a list, as PVT's is
+    return {name: max(depth - shallowest, 0) for name, depth in depths.items()}
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    learning_rate: float = 1.0,
+    layer_decay: float = 1.0,
+    image_size: tuple[int, int] | None = None,
+) -> list[dict]:
+    """The trained parameters in groups, with and without weight decay, and by layer where the rate decays.
+
+    Layer-wise decay multiplies the rate of layer l of L by `layer_decay ** (L - l)`; the head has the full rate
+    (Clark et al., "ELECTRA", 2020, appendix A; Bao et al., "BEiT", 2022, section 3.1).
+
+    Args:
+        model: whose parameters.
+        weight_decay: of linear and convolution layers' weights.
+        learning_rate: of the head.
+        layer_decay: in (0, 1].
+        image_size: (height, width) in pixels, needed where `layer_decay` is less than 1.
+    """
     decaying = decaying_parameters(model)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with_decay = [parameter for parameter in trained if parameter in decaying]
-    without = [parameter for parameter in trained if parameter not in decaying]
-    return [{"params": with_decay, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
+    factors: dict[str, float] = {}
+    if layer_decay < 1:
+        depths = layer_depths(model, image_size)
+        factors = {name: layer_decay ** (max(depths.values()) - depth) for name, depth in depths.items()}
+    groups: dict[tuple[float, bool], dict] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor, decays = factors.get(name, 1.0), parameter in decaying
+            settings = {"lr": learning_rate * factor, "weight_decay": weight_decay if decays else 0.0, "params": []}
+            groups.setdefault((-factor, not decays), settings)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
 
 
-def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019), in its fused form."""
-    return AdamW(parameter_groups(model, weight_decay), lr=learning_rate, fused=True)
+def make_optimizer(
+    model: nn.Module, settings: OptimisationSettings, image_size: tuple[int, int] | None = None
+) -> Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019) in its fused form, or SGD with momentum.
+
+    The ViT paper fine-tunes with the latter, at momentum 0.9 and without weight decay (Dosovitskiy et al., 2021,
+    appendix B.1.1).
+    """
+    rate = settings.learning_rate
+    groups = parameter_groups(model, settings.weight_decay, rate, settings.layer_decay, image_size)
+    if settings.optimizer == "sgd":
+        return SGD(groups, lr=rate, momentum=settings.momentum)
+    return AdamW(groups, lr=rate, fused=True)
 
 
 def make_schedule(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LRScheduler:
@@ -43,3 +127,73 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> 
     It is not to be prepared by accelerate, whose wrapper steps it once for every process.
     """
     return get_cosine_schedule_with_warmup(optimizer, warmup_steps, total_steps)
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Put every BatchNorm into evaluation: it keeps the statistics it has."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+    """Replace every BatchNorm by torch's SyncBatchNorm, which takes its statistics over all processes."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                replacement = nn.SyncBatchNorm.convert_sync_batchnorm(child)
+                activation = getattr(child, "activation", None)  # MaxViT's BatchNorm applies one
+                if activation is not None:
+                    replacement.register_forward_hook(_Activation(activation))
+                setattr(parent, name, replacement)
+    return model
+
+
+class _Activation:
+    def __init__(self, activation: nn.Module):
+        self.activation = activation
+
+    def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return self.activation(output)
+
+
+def _block_around(model: nn.Module, parameter: str) -> str | None:
+    """Name of the innermost element of a list of blocks around a parameter."""
+    parts, found = parameter.split(".")[:-1], None
+    for count in range(1, len(parts) + 1):
+        parent, name = model.get_submodule(".".join(parts[: count - 1])), ".".join(parts[:count])
+        if _lists_blocks(parent):
+            found = name
+    # an element that holds such a list itself is a stage, and the parameter lies beside its blocks
+    if found is None or any(_lists_blocks(module) for module in model.get_submodule(found).modules()):
+        return None
+    return found
+
+
+def _lists_blocks(module: nn.Module) -> bool:
+    """A ModuleList, or a Sequential of equal parts as CvT has it, whose elements are more than single operations."""
+    elements = list(module.children())
+    if not isinstance(module, nn.ModuleList | nn.Sequential) or not all(list(part.children()) for part in elements):
+        return False
+    return isinstance(module, nn.ModuleList) or len({type(part) for part in elements}) == 1
+
+
+@contextmanager
+def _hooks(modules: dict[nn.Module, list[str]], hook: object) -> Iterator[None]:
+    handles = [module.register_forward_pre_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
