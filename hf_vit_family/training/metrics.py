@@ -5,6 +5,7 @@ They are used like any other module: `Accuracy().compute(predictions=..., refere
 `add_batch`. `evaluate.load("accuracy")` would fetch a script from the Hub; these classes are built directly.
 """
 
+import math
 from typing import Any
 
 import datasets
@@ -21,6 +22,12 @@ Args:
     predictions: a score for every class, for each image (logits or probabilities).
     references: the true class of each image.
     k: how many of the highest scores count.
+"""
+_PROBABILITY_INPUTS = """
+Args:
+    predictions: the probability of the predicted class, from 0 to 1, for each image.
+    references: 1 where the predicted class is the true one, else 0.
+    bins: number of bins of equal width.
 """
 
 
@@ -62,21 +69,69 @@ def macro_f1(matrix: np.ndarray) -> float:
     return float(per_class(matrix)["f1"][occurs].mean()) if occurs.any() else 0.0
 
 
-class _ImageMetric(evaluate.Metric):
+def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Interval of a share that was measured as hits out of count (Wilson, 1927); 95 % with the usual z."""
+    if count == 0:
+        return 0.0, 1.0
+    share, weight = hits / count, z * z / count
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def calibration_bins(confidences: Any, hits: Any, bins: int = 15) -> dict[str, np.ndarray]:
+    """Confidence and accuracy in bins of equal width (Guo et al., 2017, section 2).
+
+    Args:
+        confidences: (N,) probabilities; a bin holds those above its lower edge up to its upper edge.
+        hits: (N,) whether each came true.
+        bins: number of bins.
+
+    Returns:
+        images, mean confidence and accuracy, each (bins,); 0 in empty bins.
+
+    Raises:
+        ValueError: a probability outside 0 to 1.
+    """
+    confidences, hits = np.asarray(confidences, dtype=np.float64), np.asarray(hits, dtype=np.float64)
+    if len(confidences) and not (confidences.min() >= 0 and confidences.max() <= 1 + 1e-6):
+        raise ValueError(
+            f"The probabilities go from {confidences.min()} to {confidences.max()}; expected values from 0 to 1."
+        )
+    places = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    images = np.bincount(places, minlength=bins)
+    filled = np.maximum(images, 1)
+    return {
+        "images": images,
+        "confidence": np.bincount(places, confidences, minlength=bins) / filled,
+        "accuracy": np.bincount(places, hits, minlength=bins) / filled,
+    }
+
+
+def calibration_error(table: dict[str, np.ndarray]) -> float:
+    """Mean difference of accuracy and confidence over the bins of `calibration_bins`, weighted by their images."""
+    gaps = np.abs(table["accuracy"] - table["confidence"])
+    return float((gaps * table["images"]).sum() / max(table["images"].sum(), 1))
+
+
+class ImageMetric(evaluate.Metric):
+    """What the metrics have in common: they are built with no script and no network."""
+
     description_text = ""
     inputs_text = _INPUTS
     prediction_feature: Any = datasets.Value("int64")
+    reference_feature: Any = datasets.Value("int64")
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=self.description_text,
             citation="",
             inputs_description=self.inputs_text,
-            features=datasets.Features({"predictions": self.prediction_feature, "references": datasets.Value("int64")}),
+            features=datasets.Features({"predictions": self.prediction_feature, "references": self.reference_feature}),
         )
 
 
-class Accuracy(_ImageMetric):
+class Accuracy(ImageMetric):
     """Share of images whose predicted class is the true one, from 0 to 1."""
 
     description_text = "Share of images whose predicted class is the true one."
@@ -85,7 +140,7 @@ class Accuracy(_ImageMetric):
         return {"accuracy": float(np.mean(np.asarray(predictions) == np.asarray(references)))}
 
 
-class TopKAccuracy(_ImageMetric):
+class TopKAccuracy(ImageMetric):
     """Share of images whose true class has one of the k highest scores, from 0 to 1.
 
     A class that ties with the k-th score counts only where its index comes first, as in a stable descending sort.
@@ -103,7 +158,7 @@ class TopKAccuracy(_ImageMetric):
         return {f"top{k}_accuracy": float((best == references[:, None]).any(1).mean())}
 
 
-class MacroF1(_ImageMetric):
+class MacroF1(ImageMetric):
     """F1 of every class, averaged over the classes that occur, from 0 to 1."""
 
     description_text = "F1 of every class, averaged over the classes that occur."
@@ -112,10 +167,21 @@ class MacroF1(_ImageMetric):
         return {"macro_f1": macro_f1(confusion_matrix(predictions, references))}
 
 
-class ConfusionMatrix(_ImageMetric):
+class ConfusionMatrix(ImageMetric):
     """Number of images for each true class (rows) and predicted class (columns)."""
 
     description_text = "Number of images for each true class (rows) and predicted class (columns)."
 
     def _compute(self, predictions: Any, references: Any, num_labels: int | None = None) -> dict[str, np.ndarray]:
         return {"confusion_matrix": confusion_matrix(predictions, references, num_labels)}
+
+
+class ExpectedCalibrationError(ImageMetric):
+    """How far the confidence in the predicted class is from the accuracy, from 0 to 1 (Guo et al., 2017)."""
+
+    description_text = "How far the confidence in the predicted class is from the accuracy."
+    inputs_text = _PROBABILITY_INPUTS
+    prediction_feature = datasets.Value("float64")
+
+    def _compute(self, predictions: Any, references: Any, bins: int = 15) -> dict[str, float]:
+        return {"expected_calibration_error": calibration_error(calibration_bins(predictions, references, bins))}

@@ -1,16 +1,44 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a run leaves behind for its reader: metrics.json, the curves, and the closing words."""
+"""What a run leaves behind for its reader: metrics.json, the report with its pictures, and the closing words."""
 
 import json
 import os
+import re
+import shlex
+import sys
+import webbrowser
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from accelerate import Accelerator
+from PIL import Image
+
+from .data import Split
+from .evaluation import Predictions, finite
+from .hardware import describe_machine, describe_versions, find_commit
+from .report_mistakes import find_mistakes
+from .report_page import CONFUSION, CURVES, MISTAKES, RELIABILITY, render_page
+from .report_pictures import draw_confusion, draw_curves, draw_mistakes, draw_reliability
+
+REPORT = "report"
+
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all; a number that is not finite becomes null, a list of numbers one line."""
+    text = json.dumps(finite(content), indent=2, allow_nan=False)
+    # a line break inside brackets cannot be part of a string, for JSON writes it as \n there
+    text = re.sub(r"\[\n[-+.\deE,\s]+\]", lambda match: " ".join(match[0].split()).replace("[ ", "[")[:-2] + "]", text)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    # a name of a file that is no UTF-8 holds halves of surrogate pairs, which UTF-8 cannot write
+    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(unfinished, path)
 
 
@@ -19,58 +47,172 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def plot_curves(log: list[dict[str, Any]], path: Path) -> bool:
-    """Draw loss and accuracy over the steps; False where matplotlib is not installed."""
+def provenance(accelerator: Accelerator, threads: int, started: datetime) -> dict[str, Any]:
+    """Machine, versions, command, commit and time, for metrics.json.
+
+    Args:
+        accelerator: of the run.
+        threads: CPU threads a process.
+        started: when the run began.
+    """
+    return {
+        "machine": describe_machine(threads, accelerator.num_processes, accelerator.device),
+        "versions": describe_versions(),
+        "command": command_line(),
+        "commit": find_commit(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def command_line() -> str:
+    """How this process was started, without the interpreter's place on this machine."""
+    launcher = "accelerate launch: " if "ACCELERATE_MIXED_PRECISION" in os.environ else ""
+    return launcher + shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def write_report(
+    output: Path,
+    figures: Mapping[str, Any],
+    predictions: Predictions,
+    evaluation_split: Split,
+    log: Sequence[dict[str, Any]] = (),
+) -> Path:
+    """Write `output`/report: index.html and its pictures.
+
+    Args:
+        output: the run's folder; the page links to the metrics.json and log.jsonl there.
+        figures: what metrics.json holds.
+        predictions: of all images of the split.
+        evaluation_split: the images.
+        log: the lines of log.jsonl; without any there are no curves.
+
+    Returns:
+        The path of index.html.
+    """
+    folder = output / REPORT
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluation, names = figures["evaluation"], figures["data"]["labels"]
+    if any(line.get("loss") is not None for line in log):
+        draw_curves(log, folder / CURVES)
+    if "confusion_matrix" in evaluation:
+        matrix = np.array(evaluation["confusion_matrix"])
+        occurring = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
+        draw_confusion(matrix[np.ix_(occurring, occurring)], [names[i] for i in occurring], folder / CONFUSION)
+    error = evaluation["expected_calibration_error"]
+    draw_reliability(evaluation["calibration"], error, folder / RELIABILITY, predictions.multi_label)
+    mistakes = find_mistakes(predictions, names, evaluation_split)
+    if mistakes:
+        draw_mistakes(mistakes, evaluation_split, folder / MISTAKES)
+    pictures = {}
+    for name in (CURVES, CONFUSION, RELIABILITY, MISTAKES):
+        if (folder / name).exists():
+            with Image.open(folder / name) as picture:
+                pictures[name] = picture.size
+    page = folder / "index.html"
+    write_text(page, render_page(figures, mistakes, pictures))
+    return page
+
+
+def open_report(page: Path, requested: bool | None = None) -> bool:
+    """Show a report in a browser, or say where it is; a machine without a browser is no error.
+
+    Args:
+        page: its index.html.
+        requested: None for a desktop session only, with somebody at the terminal.
+
+    Returns:
+        Whether a browser was opened.
+    """
+    if requested is None:
+        desktop = sys.platform in ("darwin", "win32") or any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
+        requested = desktop and sys.stdout.isatty() and "SSH_CONNECTION" not in os.environ
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    steps = [line for line in log if "loss" in line]
-    evaluations = [line for line in log if "accuracy" in line]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    left = figure.add_subplot(xlabel="step", ylabel="training loss")
-    left.plot([line["step"] for line in steps], [line["loss"] for line in steps], color="tab:gray", linewidth=0.8)
-    right = left.twinx()
-    right.set_ylabel("accuracy (%)")
-    accuracies = [100 * line["accuracy"] for line in evaluations]
-    right.plot([line["step"] for line in evaluations], accuracies, color="tab:blue", marker="o", markersize=3)
-    figure.savefig(path, dpi=120)
-    return True
+        opened = requested and webbrowser.open(page.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        print(f"The report is {page.resolve()}")
+    return bool(opened)
 
 
-def closing_words(output: Path, figures: dict[str, Any], trust: bool) -> str:
-    """The result in figures, what was written, and how to use it."""
-    evaluation, training, check = figures["evaluation"], figures["training"], figures["loaded_back"]
-    worst = sorted(evaluation["per_class"].items(), key=lambda item: item[1]["recall"])[:3]
-    top_k = next(key for key in evaluation if key.startswith("top") and key.endswith("_accuracy"))
-    lines = [
-        "",
-        f"Accuracy {evaluation['accuracy']:.2%} on {evaluation['images']} images "
-        f"of {figures['data']['evaluation_split']} ({top_k.removesuffix('_accuracy')} {evaluation[top_k]:.2%}, "
-        f"macro F1 {evaluation['macro_f1']:.4f}).",
-        "Hardest classes: " + ", ".join(f"{name} {values['recall']:.0%}" for name, values in worst) + ".",
+def closing_words(output: Path, figures: Mapping[str, Any], trust: bool = False) -> str:
+    """The result in figures, what was written, and how to use it.
+
+    Args:
+        output: the run's folder.
+        figures: what metrics.json holds; without `training` nothing was trained.
+        trust: whether the exported folder needs `trust_remote_code=True`.
+    """
+    lines = ["", *_result(figures), *_training(figures), *_loaded_back(figures), "", f"Written to {output}:"]
+    model = output / "model"
+    written = [
+        ("model/", "weights, configuration, image processor and code, ready for the Hub", model.is_dir()),
+        ("report/", "index.html: figures, pictures, the worst mistakes, command and versions", True),
+        ("metrics.json", "all figures", True),
+        ("log.jsonl", "loss and accuracy over the steps", (output / "log.jsonl").exists()),
+        ("checkpoints/", "for --resume", (output / "checkpoints").is_dir()),
+    ]
+    lines += [f"  {name:<14} {text}" for name, text, there in written if there]
+    if model.is_dir():
+        trusted = ", trust_remote_code=True" if trust else ""
+        lines += [
+            "",
+            "To use it:",
+            "  from transformers import pipeline",
+            f'  classify = pipeline("image-classification", model="{model}"{trusted})',
+            '  classify("photo.png")',
+        ]
+    return "\n".join(lines)
+
+
+def _result(figures: Mapping[str, Any]) -> list[str]:
+    evaluation, data = figures["evaluation"], figures["data"]
+    low, high = evaluation["accuracy_interval"]
+    others = [f"95 % interval {low:.2%} to {high:.2%}"]
+    others += [
+        f"top{k} {evaluation[f'top{k}_accuracy']:.2%}"
+        for k in range(2, len(data["labels"]))
+        if f"top{k}_accuracy" in evaluation
+    ]
+    multi_label = "mean_average_precision" in evaluation
+    names = {"mean_average_precision": "mean average precision", "micro_f1": "micro F1", "macro_f1": "macro F1"}
+    names["expected_calibration_error"] = "calibration error"
+    others += [f"{text} {evaluation[key]:.4f}" for key, text in names.items() if evaluation.get(key) is not None]
+    found = [(name, row["recall"]) for name, row in evaluation["per_class"].items() if row["images"]]
+    worst = sorted(found, key=lambda item: item[1])[:3]
+    return [
+        f"Accuracy {evaluation['accuracy']:.2%}{' (all classes of an image right)' if multi_label else ''} on "
+        f"{evaluation['images']} images of {data['evaluation_split']} ({', '.join(others)}).",
+        "Hardest classes: " + ", ".join(f"{name} {recall:.0%}" for name, recall in worst) + ".",
+    ]
+
+
+def _training(figures: Mapping[str, Any]) -> list[str]:
+    training = figures.get("training")
+    if not training or not training.get("steps"):
+        return []
+    return [
         f"Trained {figures['model']['parameters']:,} parameters for {training['epochs']} epochs in "
         f"{training['seconds']:.0f} s ({training['images_per_second']:.0f} images/s, "
-        f"{training['share_waiting_for_data']:.0%} of the time waiting for data).",
+        f"{training['share_waiting_for_data']:.0%} of the time waiting for data)."
     ]
-    if check is not None:
-        verdict = "the same answers" if check["equal"] else "OTHER ANSWERS"
-        lines.append(
-            f"Loaded back without this package through AutoModelForImageClassification: {verdict} on {check['images']} "
-            f"images (accuracy {check['accuracy_loaded']:.2%}, largest difference {check['largest_difference']:.1e})."
-        )
-    trusted = ", trust_remote_code=True" if trust else ""
-    lines += [
-        "",
-        f"Written to {output}:",
-        "  model/         weights, configuration, image processor and code, ready for the Hub",
-        "  metrics.json   figures, versions, machine, command",
-        "  log.jsonl      loss and accuracy over the steps" + (", drawn in curves.png" if figures["curves"] else ""),
-        "  checkpoints/   for --resume",
-        "",
-        "To use it:",
-        "  from transformers import pipeline",
-        f'  classify = pipeline("image-classification", model="{output / "model"}"{trusted})',
-        '  classify("photo.png")',
+
+
+def _loaded_back(figures: Mapping[str, Any]) -> list[str]:
+    check = figures.get("loaded_back")
+    if check is None:
+        return []
+    verdict = "the same answers" if check["equal"] else "OTHER ANSWERS"
+    accuracy = check.get("accuracy_loaded")
+    told = "" if accuracy is None else f"accuracy {accuracy:.2%}, "
+    return [
+        f"Loaded back without this package through AutoModelForImageClassification: {verdict} on {check['images']} "
+        f"images ({told}largest difference {check['largest_difference']:.1e})."
     ]
-    return "\n".join(lines)
+
+
+def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> bool:
+    """Draw the curves of a run."""
+    draw_curves(log, path)
+    return True

@@ -13,6 +13,8 @@ import torch
 from datasets import Dataset, Image
 from safetensors import safe_open
 
+from .evaluation import Predictions, accuracy
+
 # How much is loaded back and compared: all 2,000 images of 56 pixels, or 125 of 224 pixels. It takes seconds.
 MOST_PIXELS = 2000 * 56 * 56
 MOST_BYTES = 64 * 2**20
@@ -41,7 +43,7 @@ def load_back(
         folder: as `export` wrote it.
         table: images.
         logits: (images, classes), float32: what the exported model said of them, on a CPU.
-        labels: (images,).
+        labels: (images,), or (images, classes) where an image has any number of them.
         label_names: name of every class.
         threads: CPU threads for the process.
 
@@ -63,14 +65,13 @@ def load_back(
             raise RuntimeError(f"{folder} could not be loaded back: {words[-1] if words else process.returncode}")
         with safe_open(result, framework="pt") as file:
             loaded, metadata = file.get_tensor("logits"), file.metadata()
-    truth = torch.from_numpy(labels)
     difference = (loaded - logits).abs().max().item()
     close = difference <= 1e-5 * logits.abs().max().item()
     return {
         "class": metadata["class"],
         "images": len(loaded),
-        "accuracy": (logits.argmax(1) == truth).float().mean().item(),
-        "accuracy_loaded": (loaded.argmax(1) == truth).float().mean().item(),
+        "accuracy": accuracy(Predictions(logits.numpy(), labels)),
+        "accuracy_loaded": accuracy(Predictions(loaded.numpy(), labels)),
         "largest_difference": difference,
         "equal": close and metadata["labels"].split("\n") == label_names,
     }

@@ -1,0 +1,199 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The pictures of a report, drawn with matplotlib's objects: no window, and no state that outlives a picture."""
+
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import ImageOps
+
+from ..models.image_rgb import to_rgb
+from .data import Split
+from .report_mistakes import Mistake
+
+DPI = 120
+# Okabe and Ito's colours, which stay apart for colour-blind readers
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#007A5E", "#9A9A9A"
+MOST_CLASSES_WITH_NUMBERS = 20
+MOST_CLASSES_WITH_NAMES = 30
+THUMBNAIL = 160
+COLUMNS = 6
+
+
+def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss of every step, raw and smoothed, the accuracy of every evaluation, and the learning rate.
+
+    Args:
+        log: the lines of log.jsonl; lines with `loss` are steps, lines with `accuracy` are evaluations.
+        path: PNG file to write.
+    """
+    steps = [line for line in log if line.get("loss") is not None]
+    evaluations = [line for line in log if line.get("accuracy") is not None]
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    loss, accuracy, rate = figure.subplots(3, sharex=True, height_ratios=(3, 3, 1.5))
+    places, values = [line["step"] for line in steps], [line["loss"] for line in steps]
+    loss.plot(places, values, color=GREY, linewidth=0.8, label="each step")
+    loss.plot(places, smooth(values), color=BLUE, linewidth=1.8, label="smoothed")
+    loss.set_ylabel("training loss")
+    if steps:
+        loss.legend(frameon=False)
+    places = [line["step"] for line in evaluations]
+    accuracy.plot(places, [line["accuracy"] for line in evaluations], color=BLUE, marker="o", markersize=4)
+    accuracy.set_ylabel("accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if evaluations:
+        best = max(evaluations, key=lambda line: line["accuracy"])
+        accuracy.annotate(
+            f"best {best['accuracy']:.2%}",
+            (best["step"], best["accuracy"]),
+            textcoords="offset points",
+            xytext=(-6, -14),
+            ha="right",
+        )
+    rates = [line for line in steps if line.get("learning_rate") is not None]
+    rate.plot([line["step"] for line in rates], [line["learning_rate"] for line in rates], color=GREEN)
+    rate.set_ylabel("learning rate")
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    rate.set_xlabel("optimisation step")
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (loss, accuracy, rate):
+        _plain(axes)
+    _save(figure, path)
+
+
+def smooth(values: Sequence[float]) -> np.ndarray:
+    """Mean over the neighbourhood of each step, a twentieth of all steps wide and narrower at both ends."""
+    values = np.asarray(values, dtype=float)
+    reach = max(len(values) // 40, 1)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    place = np.arange(len(values))
+    reach = np.minimum(reach, np.minimum(place, len(values) - 1 - place))
+    return (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)
+
+
+def draw_confusion(matrix: Any, label_names: Sequence[str], path: Path) -> None:
+    """A confusion matrix, each row as shares of the images of its class.
+
+    Args:
+        matrix: (classes, classes) numbers of images, true class by row.
+        label_names: name of every class; they are written for a few dozen classes, the shares for fewer.
+        path: PNG file to write.
+    """
+    counted = np.asarray(matrix, dtype=float)
+    shares = counted / np.maximum(counted.sum(1, keepdims=True), 1)
+    count = len(shares)
+    named = count <= MOST_CLASSES_WITH_NAMES
+    side = min(max(4.5, 2.5 + 0.38 * count), 11.0) if named else 9.0
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
+    # drawing is by nearest pixel up to a few hundred classes, and averaged where a class is less than a pixel wide
+    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest" if count <= 400 else None)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the images of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if named:
+        names = [shorten(name, 22) for name in label_names]
+        axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(count), names, parse_math=False)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("predicted class (number)")
+        axes.set_ylabel("true class (number)")
+    if count <= MOST_CLASSES_WITH_NUMBERS:
+        for row, column in np.argwhere(counted > 0):
+            share = shares[row, column]
+            axes.text(
+                column,
+                row,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="black" if share > 0.55 else "white",
+            )
+    _save(figure, path)
+
+
+def draw_reliability(bins: Sequence[dict[str, Any]], error: float | None, path: Path, multi_label: bool) -> None:
+    """Accuracy against confidence in bins, and how many predictions each bin has.
+
+    Args:
+        bins: rows with `from`, `to`, `images`, `confidence` and `accuracy`.
+        error: the expected calibration error.
+        path: PNG file to write.
+        multi_label: whether the bins are of the probabilities of all classes instead of the predicted class.
+    """
+    filled = [row for row in bins if row["images"]]
+    figure = Figure(figsize=(6, 6.5), layout="constrained")
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    width = 1 / max(len(bins), 1)
+    left = [row["from"] for row in filled]
+    top.bar(left, [row["accuracy"] for row in filled], width, align="edge", color=BLUE, edgecolor="white", alpha=0.85)
+    top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+    means = [row["confidence"] for row in filled]
+    top.plot(means, [row["accuracy"] for row in filled], "o", color=ORANGE, markersize=5, label="mean of the bin")
+    top.set(xlim=(0, 1), ylim=(0, 1))
+    top.set_ylabel("share of images with the class" if multi_label else "accuracy")
+    if error is not None:
+        top.set_title(f"expected calibration error {error:.3f}", fontsize=11)
+    top.legend(frameon=False, loc="upper left")
+    bottom.bar(left, [row["images"] for row in filled], width, align="edge", color=GREY, edgecolor="white")
+    bottom.set_ylabel("decisions" if multi_label else "images")
+    bottom.set_xlabel("probability of a class" if multi_label else "confidence in the predicted class")
+    for axes in (top, bottom):
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        _plain(axes)
+    top.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _save(figure, path)
+
+
+def draw_mistakes(mistakes: Sequence[Mistake], split: Split, path: Path) -> None:
+    """A contact sheet of images with what they are and what they were taken for, numbered from 1.
+
+    Args:
+        mistakes: at least one.
+        split: the images.
+        path: PNG file to write.
+    """
+    columns = min(COLUMNS, len(mistakes))
+    rows = -(-len(mistakes) // columns)
+    figure = Figure(figsize=(1.9 * columns, 2.55 * rows), layout="constrained")
+    for number, mistake in enumerate(mistakes, start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        image = ImageOps.pad(to_rgb(split.images[mistake.row]["image"]), (THUMBNAIL, THUMBNAIL), color="white")
+        axes.imshow(np.asarray(image))
+        axes.set_title(f"{number}: {shorten(mistake.true, 20)}", fontsize=8.5, color=BLUE, parse_math=False)
+        axes.set_xlabel(
+            "\n".join(textwrap.wrap(shorten(mistake.predicted, 38), 20)) + f"\n{mistake.confidence:.0%}",
+            fontsize=8.5,
+            color=ORANGE,
+            parse_math=False,
+        )
+        axes.set(xticks=[], yticks=[])
+    _save(figure, path)
+
+
+def shorten(name: str, most: int) -> str:
+    """A name in one line of at most so many characters."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        # names in scripts that matplotlib's font lacks are drawn as boxes; the page beside the picture has them whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path, dpi=DPI, facecolor="white")
