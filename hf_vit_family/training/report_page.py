@@ -173,8 +173,9 @@ def _mistakes(figures: Mapping[str, Any], mistakes: Sequence[Mistake], pictures:
     if not mistakes:
         return f"<p>All {figures['evaluation']['images']:,} images were judged rightly.</p>"
     alt = f"The {len(mistakes)} images that were judged wrongly with the highest confidence; the table below names them"
+    of_what = "its most confident wrong decision" if "mean_average_precision" in figures["evaluation"] else "the answer"
     return _picture(MISTAKES, alt, pictures) + _table(
-        "The images above: what they are, and what the model said.",
+        f"The images above: what they are, what the model said, and its confidence in {of_what}.",
         ["number", "image", "true", "predicted", "confidence"],
         [
             [str(number), mistake.name, mistake.true, mistake.predicted, _percent(mistake.confidence)]

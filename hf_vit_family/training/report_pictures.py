@@ -49,13 +49,7 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     if evaluations:
         best = max(evaluations, key=lambda line: line["accuracy"])
-        accuracy.annotate(
-            f"best {best['accuracy']:.2%}",
-            (best["step"], best["accuracy"]),
-            textcoords="offset points",
-            xytext=(-6, -14),
-            ha="right",
-        )
+        accuracy.set_title(f"best {best['accuracy']:.2%} after step {best['step']}", loc="right", fontsize=10)
     rates = [line for line in steps if line.get("learning_rate") is not None]
     rate.plot([line["step"] for line in rates], [line["learning_rate"] for line in rates], color=GREEN)
     rate.set_ylabel("learning rate")
@@ -68,13 +62,11 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
-    """Mean over the neighbourhood of each step, a twentieth of all steps wide and narrower at both ends."""
-    values = np.asarray(values, dtype=float)
-    reach = max(len(values) // 40, 1)
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    place = np.arange(len(values))
-    reach = np.minimum(reach, np.minimum(place, len(values) - 1 - place))
-    return (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)
+    """Mean over the neighbourhood of each step, a twentieth of all steps wide."""
+    place, reach = np.arange(len(values)), max(len(values) // 40, 1)
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
+    first, end = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
+    return (total[end] - total[first]) / (end - first)
 
 
 def draw_confusion(matrix: Any, label_names: Sequence[str], path: Path) -> None:
@@ -103,8 +95,8 @@ def draw_confusion(matrix: Any, label_names: Sequence[str], path: Path) -> None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("predicted class (number)")
-        axes.set_ylabel("true class (number)")
+        axes.set_xlabel("predicted class (in their order)")
+        axes.set_ylabel("true class (in their order)")
     if count <= MOST_CLASSES_WITH_NUMBERS:
         for row, column in np.argwhere(counted > 0):
             share = shares[row, column]
@@ -137,7 +129,15 @@ def draw_reliability(bins: Sequence[dict[str, Any]], error: float | None, path: 
     top.bar(left, [row["accuracy"] for row in filled], width, align="edge", color=BLUE, edgecolor="white", alpha=0.85)
     top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
     means = [row["confidence"] for row in filled]
-    top.plot(means, [row["accuracy"] for row in filled], "o", color=ORANGE, markersize=5, label="mean of the bin")
+    top.plot(
+        means,
+        [row["accuracy"] for row in filled],
+        "o",
+        color=ORANGE,
+        markersize=5,
+        clip_on=False,
+        label="mean of the bin",
+    )
     top.set(xlim=(0, 1), ylim=(0, 1))
     top.set_ylabel("share of images with the class" if multi_label else "accuracy")
     if error is not None:
@@ -196,4 +196,4 @@ def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         # names in scripts that matplotlib's font lacks are drawn as boxes; the page beside the picture has them whole
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path, dpi=DPI, facecolor="white")
+        figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.1)
