@@ -25,6 +25,7 @@ Distillation = Literal["none", "hard", "soft"]
 Loss = Literal["auto", "cross-entropy", "bce"]
 Method = Literal["full", "head", "lora", "knn", "ridge"]
 OptimizerName = Literal["adamw", "sgd"]
+TeacherHead = Literal["none", "ridge"]
 
 
 def option(default: Any, text: str) -> Any:
@@ -151,7 +152,9 @@ class MethodSettings:
     lora_alpha: float = option(16.0, "LoRA's scale is alpha / rank")
     lora_dropout: float = option(0.0, "dropout in front of the LoRA matrices")
     lora_targets: list[str] = option(
-        [], "names of the layers that get LoRA matrices (default: the projections of queries and values)"
+        [],
+        "ends of the names of the layers that get LoRA matrices (default: the projections of queries and values; "
+        "the MLPs' layers of PoolFormer)",
     )
     knn_neighbours: int = option(20, "nearest neighbours that vote")
     knn_temperature: float = option(0.07, "temperature of the votes' weights")
@@ -166,6 +169,11 @@ class MethodSettings:
     teacher_weights: str | None = option(None, "file with the weights of a timm or torchvision teacher")
     teacher_classes: str | None = option(
         None, "JSON file that names the teacher's classes for each class here, for a teacher with other classes"
+    )
+    teacher_head: TeacherHead = option(
+        "none",
+        "`ridge` gives a teacher with other classes a new head, by ridge regression of its features on the training "
+        "images",
     )
     distillation_weight: float = option(0.5, "share of the teacher in the loss, in [0, 1]")
     distillation_temperature: float = option(3.0, "temperature of soft distillation")
@@ -248,13 +256,13 @@ _COUNTS = (
 )
 _AMOUNTS = (
     *("warmup_epochs", "weight_decay", "gradient_clip", "workers", "seed", "mixup", "cutmix", "early_stopping"),
-    *("rand_augment_ops", "ridge_strength"),
+    "rand_augment_ops",
 )
 RANGES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
     (_COUNTS, lambda value: value >= 1, "at least 1"),
     (_AMOUNTS, lambda value: value >= 0, "0 or more"),
     (
-        ("learning_rate", "lora_alpha", "knn_temperature", "distillation_temperature"),
+        ("learning_rate", "lora_alpha", "knn_temperature", "ridge_strength", "distillation_temperature"),
         lambda value: value > 0,
         "more than 0",
     ),
@@ -310,8 +318,16 @@ class FinetuneSettings:
                     raise ValueError(f"{option_name(name)} is {value!r}; expected {expected}.")
         if self.method.distillation not in (None, "none") and self.method.teacher is None:
             raise ValueError(f"--distillation is {self.method.distillation!r}, but no --teacher was named.")
-        if self.method.teacher_weights and self.method.teacher is None:
-            raise ValueError("--teacher-weights was given, but no --teacher was named.")
+        for name, default in (("teacher_weights", None), ("teacher_classes", None), ("teacher_head", "none")):
+            if getattr(self.method, name) != default and self.method.teacher is None:
+                raise ValueError(f"{option_name(name)} was given, but no --teacher was named.")
+        probe = self.method.method in ("knn", "ridge")
+        if probe and self.method.teacher is not None:
+            raise ValueError(f"--teacher was named with --method {self.method.method}, which trains nothing.")
+        if self.method.shots is not None and not probe:
+            raise ValueError(f"--shots was given with --method {self.method.method}; expected it with knn or ridge.")
+        if self.method.teacher_head != "none" and self.method.teacher_classes is not None:
+            raise ValueError("--teacher-classes was given beside --teacher-head ridge, which needs none.")
 
     def apply_preset(self, name: str) -> None:
         """Fill the options that are still None from the preset `name`."""

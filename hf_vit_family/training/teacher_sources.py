@@ -1,0 +1,151 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Where a teacher comes from: this package's loader, timm or torchvision."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ..loading import load_image_processor, load_model
+from ..models.compat import unknown_name_message
+from ..zoo.labels import labels
+from .heads import classifier_heads, last_linear
+from .images import Preparation
+from .pixel_scale import PixelScale
+
+_IMAGENET_CLASSES = 1000  # a timm or torchvision classifier of as many has ImageNet-1k's, in its order
+
+
+@dataclass
+class TeacherNetwork:
+    """A classifier with what it needs to know of its images.
+
+    Attributes:
+        network: gives logits, or an output that has `logits`.
+        size: (height, width) in pixels.
+        scale: of its `pixel_values`.
+        outputs: number of its classes.
+        class_names: of its classes, or None where they have none.
+        heads: its linear heads by name; empty where it has none.
+    """
+
+    network: nn.Module
+    size: tuple[int, int]
+    scale: PixelScale
+    outputs: int
+    class_names: list[str] | None
+    heads: dict[str, nn.Linear]
+
+
+def build_teacher(name: str, weights: str | None) -> TeacherNetwork:
+    """A teacher by its name.
+
+    Args:
+        name: `timm:NAME`, `torchvision:NAME`, or what `load_model` takes.
+        weights: file with the weights of a timm or torchvision teacher, `.safetensors`, `.pth` or `.pt`.
+
+    Raises:
+        ValueError: no such model, no weights or weights that do not fit.
+        OSError: the Hub cannot be reached and the files are not in its cache.
+    """
+    library, separator, model_name = name.partition(":")
+    builders = {"timm": _from_timm, "torchvision": _from_torchvision}
+    if separator and library in builders:
+        if weights is None:
+            raise ValueError(f"--teacher is {name!r}, without --teacher-weights; a random teacher teaches nothing.")
+        return builders[library](model_name, weights)
+    if weights is not None:
+        raise ValueError(f"--teacher-weights was given for {name!r}; expected it with timm:NAME or torchvision:NAME.")
+    return _from_package(name)
+
+
+def _from_package(name: str) -> TeacherNetwork:
+    """A model of this package or of transformers, with the processor that lies beside it."""
+    model = load_model(name)
+    preparation = Preparation(load_image_processor(name))
+    return TeacherNetwork(
+        network=model,
+        size=preparation.size(),
+        scale=PixelScale.of(preparation),
+        outputs=model.config.num_labels,
+        class_names=[model.config.id2label[index] for index in range(model.config.num_labels)],
+        heads=classifier_heads(model),
+    )
+
+
+def _from_torchvision(name: str, weights: str) -> TeacherNetwork:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(unknown_name_message("model of torchvision", name, known))
+    published = models.get_model_weights(name).DEFAULT.transforms()  # how torchvision evaluates it
+    network, heads, outputs = _load(lambda **options: models.get_model(name, weights=None, **options), weights, name)
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # as torchvision does with the published weights of GoogLeNet and Inception
+    side = published.crop_size[0]
+    return _of_imagenet(network, heads, outputs, (side, side), PixelScale(published.mean, published.std))
+
+
+def _from_timm(name: str, weights: str) -> TeacherNetwork:
+    try:
+        import timm
+    except ImportError:
+        raise ValueError(f"--teacher is 'timm:{name}', but timm is not installed.") from None
+    if not timm.is_model(name.partition(".")[0]):
+        raise ValueError(unknown_name_message("model of timm", name, timm.list_models()))
+    network, heads, outputs = _load(lambda **options: timm.create_model(name, **options), weights, name)
+    published = network.pretrained_cfg
+    height, width = published["input_size"][1:]
+    return _of_imagenet(network, heads, outputs, (height, width), PixelScale(published["mean"], published["std"]))
+
+
+def _of_imagenet(
+    network: nn.Module, heads: dict[str, nn.Linear], outputs: int, size: tuple[int, int], scale: PixelScale
+) -> TeacherNetwork:
+    names = labels("imagenet-1k") if outputs == _IMAGENET_CLASSES else None
+    return TeacherNetwork(network, size, scale, outputs, names, heads)
+
+
+def _load(build: Callable[..., nn.Module], file: str, label: str) -> tuple[nn.Module, dict[str, nn.Linear], int]:
+    """A model with the weights of a file, its linear head, and how many classes the file's head has."""
+    state_dict = _read_weights(file)
+    network, outputs = build(), _IMAGENET_CLASSES
+    heads = last_linear(network, outputs)
+    weight = state_dict.get(f"{next(iter(heads))}.weight")
+    if weight is not None and len(weight) != outputs:
+        outputs = len(weight)
+        network = build(num_classes=outputs)
+        heads = last_linear(network, outputs)
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ValueError(
+            f"The weights in {file} do not fit {label}: {lines[min(1, len(lines) - 1)].rstrip('.')}."
+        ) from None
+    return network, heads, outputs
+
+
+def _read_weights(file: str) -> dict[str, torch.Tensor]:
+    """Named tensors of a file; nothing but tensors is unpickled.
+
+    Raises:
+        ValueError: no such file, or one of another kind.
+    """
+    suffix = Path(file).suffix
+    if suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"--teacher-weights is {file!r}; expected a file ending with .safetensors, .pth or .pt.")
+    try:
+        content = load_file(file) if suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise ValueError(f"--teacher-weights {file} cannot be read: {reason}.") from None
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError(f"--teacher-weights {file} holds no table of named tensors, which a state_dict is.")
+    return content
