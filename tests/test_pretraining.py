@@ -1,13 +1,34 @@
 """Masked-image pretraining: the masks, the loss, what the encoder sees, and the job."""
 
+import json
+
+import datasets
 import numpy as np
 import pytest
 import torch
 import transformers
+from accelerate.state import AcceleratorState, GradientState
 from families import SPECS
+from PIL import Image
+from safetensors.torch import load_file
 from test_contract import tiny
 
+from hf_vit_family import load_model
+from hf_vit_family.training import pretrain
+from hf_vit_family.training.arguments import make_parser
+from hf_vit_family.training.checkpoints import list_checkpoints
+from hf_vit_family.training.configuration import ModelSettings, option_name
+from hf_vit_family.training.loop import Trainer
 from hf_vit_family.training.masked_images import MaskedImageModel, Masking, choose_patch_size, enlarge, masked_l1
+from hf_vit_family.training.model import build_model
+from hf_vit_family.training.preparation import Preparation
+from hf_vit_family.training.pretrain_configuration import (
+    LEFT_OUT,
+    PRETRAIN_GROUPS,
+    PretrainSettings,
+    pretrain_option_fields,
+)
+from hf_vit_family.training.reconstructions import to_colours
 from hf_vit_family.zoo.registry import FAMILIES, import_object
 
 SIDE = 32
@@ -154,3 +175,154 @@ class TestModel:
         model = MaskedImageModel(encoder_of("twins"))
         with pytest.raises(ValueError, match="36x36 pixels; expected an --image-size that is a multiple of 8"):
             model(torch.zeros(1, 3, 36, 36), torch.ones(1, 9, 9, dtype=torch.bool))
+
+
+class TestSettings:
+    def test_options_are_those_of_fine_tuning_without_what_needs_labels(self):
+        text = make_parser("pretrain.py", PRETRAIN_GROUPS, without=LEFT_OUT).format_help()
+        offered = set(pretrain_option_fields())
+        assert {"model", "data", "mask_ratio", "mask_patch_size", "learning_rate", "resume"} <= offered
+        for name in offered:
+            assert f"  {option_name(name)}" in text, name
+        assert not offered & {"mixup", "label_smoothing", "teacher", "method", "class_balance"}
+
+    def test_settings_survive_their_file(self, tmp_path):
+        settings = PretrainSettings.from_options({"mask_ratio": 0.4, "epochs": 3, "model": "vit-base-patch16-224"})
+        settings.fill()
+        assert (settings.optimisation.epochs, settings.optimisation.batch_size) == (3, 128)
+        settings.save(tmp_path / "settings.json")
+        again = PretrainSettings.from_options(json.loads((tmp_path / "settings.json").read_text()))
+        assert again == settings
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            ({"mask_ratios": 0.5}, "Unknown option 'mask_ratios'; the nearest known names are 'mask_ratio'"),
+            ({"mixup": 0.5}, "Unknown option 'mixup'"),
+            ({"mask_ratio": 1.0}, "--mask-ratio is 1.0; expected between 0 and 1"),
+            ({"mask_patch_size": 0}, "--mask-patch-size is 0; expected at least 1"),
+            ({"epochs": 0}, "--epochs is 0; expected at least 1"),
+        ],
+    )
+    def test_wrong_options_are_told_in_one_sentence(self, options, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            PretrainSettings.from_options(options)
+
+
+def test_colours_are_the_way_back_from_pixel_values():
+    preparation = Preparation(transformers.ViTImageProcessor(size={"height": 8, "width": 8}))
+    pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    torch.testing.assert_close(to_colours(preparation.scale(pixels), preparation), pixels / 255, rtol=0, atol=1e-6)
+
+
+SHAPES = {
+    None: "hidden_sizes=[8,16] depths=[1,1] num_attention_heads=[1,2] mlp_ratios=[2,2] key_reductions=[2,1] "
+    "drop_path_rate=0.2",
+    "vit-base-patch16-224": "hidden_size=16 num_hidden_layers=1 num_attention_heads=2 intermediate_size=32 "
+    "patch_size=8",
+}
+
+
+class TestJob:
+    """Whole runs in this process, of a tiny model on thirty images."""
+
+    @pytest.fixture(autouse=True)
+    def own_state(self, tmp_path_factory, monkeypatch):
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+        yield
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+    @pytest.fixture
+    def photos(self, tmp_path):
+        generator = np.random.default_rng(0)
+        for name in ("bird", "cat"):
+            (tmp_path / "photos" / name).mkdir(parents=True)
+            for number in range(15):
+                pixels = np.kron(
+                    generator.integers(180, 256, (2, 2, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8)
+                )
+                Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number:02d}.png")
+        return tmp_path / "photos"
+
+    def options(self, photos, output, *more, model=None):
+        named = () if model is None else ("--model", model)
+        return [
+            *("--data", str(photos), "--output", str(output), "--image-size", "32", "--eval-fraction", "0.2", *named),
+            *("--model-config", *SHAPES[model].split(), "--epochs", "3", "--batch-size", "8", "--threads", "1"),
+            *("--mixed-precision", "no", "--learning-rate", "2e-2", "--warmup-epochs", "0", *more),
+        ]
+
+    def run(self, arguments):
+        status = pretrain.main(arguments)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        return status
+
+    @pytest.mark.parametrize("model", list(SHAPES))
+    def test_it_learns_and_leaves_an_encoder_that_fine_tuning_starts_from(self, photos, tmp_path, capsys, model):
+        output = tmp_path / "run"
+        assert self.run(self.options(photos, output, "--mask-patch-size", "8", model=model)) == 0
+        figures = json.loads((output / "metrics.json").read_text())
+        assert figures["masked_l1"]["after"] < 0.9 * figures["masked_l1"]["before"]
+        assert figures["masked_l1"]["images"] == 6 and figures["training"]["steps"] == 9
+        assert figures["masking"] == {"patch_size": 8, "hidden": 10, "squares": 16}
+        lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "loss" in line] == list(range(1, 10))
+        assert [line["masked_l1"] for line in lines if "masked_l1" in line][-1] == figures["masked_l1"]["after"]
+        with Image.open(output / "reconstructions.png") as picture:
+            assert picture.width > 500 and len(set(picture.convert("L").get_flattened_data())) > 50
+
+        trained = load_file(list_checkpoints(output / "checkpoints")[-1] / "model.safetensors")
+        trained = {name.removeprefix("encoder."): tensor for name, tensor in trained.items() if "encoder." in name}
+        classifier = load_model(output / "model", num_labels=4)
+        encoder = classifier.base_model.state_dict()
+        assert set(trained) - set(encoder) <= {"embeddings.mask_token"}
+        assert all(torch.equal(tensor, trained[name]) for name, tensor in encoder.items())
+        assert classifier(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 4)
+        start, _ = build_model(ModelSettings(model=str(output / "model")), ["bird", "cat"])
+        assert start.config.id2label == {0: "bird", 1: "cat"}
+        assert all(torch.equal(tensor, trained[name]) for name, tensor in start.base_model.state_dict().items())
+        assert f"--model {output / 'model'}" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("more", [[], ["--accumulation", "2", "--augmentation", "resized-crop", "--workers", "0"]])
+    def test_a_run_that_broke_off_goes_on_to_the_same_bits(self, photos, tmp_path, monkeypatch, more):
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        assert self.run(self.options(photos, whole, *more)) == 0
+        finish = Trainer._finish_step
+
+        def break_off(trainer, *values):
+            finish(trainer, *values)
+            if trainer.progress.step == 5:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Trainer, "_finish_step", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            self.run(self.options(photos, broken, "--checkpoint-every", "2", *more))
+        monkeypatch.setattr(Trainer, "_finish_step", finish)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        assert list_checkpoints(broken / "checkpoints")[-1].name == "step-00000004"
+
+        assert self.run(["--resume", "--output", str(broken)]) == 0
+        one, other = (load_file(folder / "model" / "model.safetensors") for folder in (whole, broken))
+        assert one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+        assert (whole / "log.jsonl").read_text() == (broken / "log.jsonl").read_text()
+        figures = [json.loads((folder / "metrics.json").read_text())["masked_l1"] for folder in (whole, broken)]
+        assert figures[0] == figures[1]
+
+    @pytest.mark.parametrize(
+        ("more", "sentence"),
+        [
+            (["--model", "poolformer_s12", "--model-config", "depths=[1,1,1,1]"], "A poolformer was given; masked"),
+            (["--mask-patch-size", "10"], "--mask-patch-size is 10; expected one of [4, 8, 16]"),
+            (["--image-size", "36"], "36x36 pixels; expected an --image-size that is a multiple of 8"),
+            (["--batch-size", "100"], "There are 24 training images; expected at least one batch"),
+            (["--batch-size", "7", "--accumulation", "2"], "--batch-size is 7; expected a multiple of 2"),
+        ],
+    )
+    def test_what_does_not_fit_is_told_in_one_sentence(self, photos, tmp_path, capsys, more, sentence):
+        assert self.run(self.options(photos, tmp_path / "run", *more)) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+        assert not (tmp_path / "run").exists()

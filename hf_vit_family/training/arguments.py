@@ -2,13 +2,13 @@
 """The command line of a fine-tuning run, made from the settings' fields."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, get_origin
 
 from ..models.compat import unknown_name_message
-from .configuration import GROUPS, option_name
+from .configuration import GROUPS, flatten_type, option_name
 
 DESCRIPTION = """Fine-tune an image classifier of any family on labelled images.
 
@@ -39,19 +39,33 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def make_parser(program: str | None = None) -> Parser:
-    """A parser with one group of options for each group of settings."""
+def make_parser(
+    program: str | None = None,
+    groups: Mapping[str, type] = GROUPS,
+    description: str = DESCRIPTION,
+    without: Collection[str] = (),
+) -> Parser:
+    """A parser with one group of options for each group of settings.
+
+    Args:
+        program: name for `--help`.
+        groups: dataclass of each group by its name.
+        description: what `--help` begins with.
+        without: fields that are no options.
+    """
     parser = Parser(
         prog=program,
         usage="accelerate launch %(prog)s [options]",
-        description=DESCRIPTION,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    for group, settings_class in GROUPS.items():
+    for group, settings_class in groups.items():
         section = parser.add_argument_group(f"{group}: {settings_class.__doc__.rstrip('.').lower()}")
         for entry in fields(settings_class):
+            if entry.name in without:
+                continue
             text = entry.metadata["help"].replace("%", "%%")
             if entry.default is not None and isinstance(entry.default, (int, float, str)) and entry.type is not bool:
                 text += f" (default: {entry.default})"
@@ -66,7 +80,7 @@ def parse_options(arguments: Sequence[str] | None, program: str | None = None) -
 
 def _argument_kind(name: str, annotation: Any) -> dict[str, Any]:
     """What argparse needs to know about a field's type."""
-    choices = [part for part in _flatten(annotation) if part is not NoneType]
+    choices = [part for part in flatten_type(annotation) if part is not NoneType]
     if bool in choices:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(annotation) is list:
@@ -75,10 +89,3 @@ def _argument_kind(name: str, annotation: Any) -> dict[str, Any]:
         return {"choices": choices}
     kind = choices[0]
     return {"type": kind, "metavar": {int: "N", float: "X", str: "NAME"}[kind]}
-
-
-def _flatten(annotation: Any) -> list[Any]:
-    """The alternatives of a union, with the values of a Literal among them."""
-    if isinstance(annotation, UnionType) or get_origin(annotation) in (Union, Literal):
-        return [part for alternative in get_args(annotation) for part in _flatten(alternative)]
-    return [annotation]

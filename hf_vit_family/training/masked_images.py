@@ -207,6 +207,24 @@ class MaskedImageModel(nn.Module):
         return self.encoder
 
 
+class MaskedImageObjective:
+    """The loss of a training step.
+
+    Args:
+        masking: which squares are hidden.
+        steps_per_epoch: optimisation steps, by which a step knows its epoch.
+    """
+
+    def __init__(self, masking: Masking, steps_per_epoch: int):
+        self.masking, self.steps_per_epoch = masking, steps_per_epoch
+
+    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        """Mean over a batch of `pixel_values` and `indices`: scalar."""
+        pixel_values = batch["pixel_values"]
+        mask = self.masking.draw(step // self.steps_per_epoch, batch["indices"].cpu()).to(pixel_values.device)
+        return masked_l1(model(pixel_values, mask), pixel_values, mask).mean()
+
+
 def check_family(model_type: str) -> None:
     """Raise ValueError for a family whose patches cannot be hidden one by one."""
     if model_type not in (*_NATIVE_FAMILIES, *_TOKEN_FAMILIES):

@@ -4,9 +4,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .configuration import FinetuneSettings, option_name
+
+Settings = TypeVar("Settings", bound=FinetuneSettings)
 
 RUNS = Path("runs")
 SETTINGS = "settings.json"
@@ -18,21 +20,24 @@ FREE_ON_RESUME = (
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "trackers",
+    "open_report",
     "verify",
 )
 
 
-def read_settings(options: Mapping[str, Any]) -> FinetuneSettings:
+def read_settings(options: Mapping[str, Any], kind: type[Settings] = FinetuneSettings) -> Settings:
     """The settings of a new run, or those of the run that is resumed.
 
     Args:
         options: the options that were given, and only those.
+        kind: the class of the settings.
 
     Raises:
         ValueError: an option with a wrong value; no run to resume; an option that a resumed run cannot change.
     """
     if not options.get("resume"):
-        return FinetuneSettings.from_options(options)
+        return kind.from_options(options)
     folder = Path(options["output"]) if options.get("output") else _newest_run()
     path = folder / SETTINGS
     if not path.is_file():
@@ -45,7 +50,7 @@ def read_settings(options: Mapping[str, Any]) -> FinetuneSettings:
                 "keeps its settings."
             )
     free = {name: value for name, value in options.items() if name in FREE_ON_RESUME}
-    return FinetuneSettings.from_options({**saved, **free, "output": str(folder)})
+    return kind.from_options({**saved, **free, "output": str(folder)})
 
 
 def create_folder(output: str | None, data: str) -> Path:

@@ -1,0 +1,262 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""One run of masked-image pretraining: data, model and loop put together, then measured, drawn and exported."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import broadcast_object_list, set_seed
+from datasets import disable_progress_bars
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers.utils.logging import disable_progress_bar
+
+from ..hub.export import export
+from ..models.compat import enable_activation_checkpointing
+from .data import load_images
+from .hardware import choose_precision, set_threads, usable_cores
+from .images import CachedImages, ImageSet, make_image_set, take_batch
+from .loop import Trainer
+from .masked_images import MaskedImageModel, MaskedImageObjective, Masking, check_size, choose_patch_size, masked_l1
+from .model import build_model, count_parameters
+from .optimisation import make_optimizer, make_schedule
+from .preparation import Preparation
+from .pretrain_configuration import PretrainSettings
+from .reconstructions import draw_reconstructions
+from .report import provenance, write_json
+from .run_folder import SETTINGS, create_folder
+
+FIGURE = "masked_l1"
+PICTURES = 6
+
+
+class PretrainJob:
+    """One run, set up and ready to train.
+
+    Args:
+        settings: as given; open options are filled from the preset.
+
+    Raises:
+        ValueError: settings, data or a model that cannot be used.
+    """
+
+    def __init__(self, settings: PretrainSettings):
+        self.started = datetime.now(UTC)
+        disable_progress_bars()  # of datasets and transformers: one bar is enough
+        disable_progress_bar()
+        settings.fill()
+        self.settings = settings
+        optimisation = settings.optimisation
+        optimisation.mixed_precision = choose_precision(optimisation.mixed_precision)
+        self.threads = set_threads(optimisation.threads)
+        torch.use_deterministic_algorithms(optimisation.deterministic)
+        self.accelerator = Accelerator(
+            mixed_precision=optimisation.mixed_precision,
+            gradient_accumulation_steps=optimisation.accumulation,
+            dataloader_config=DataLoaderConfiguration(
+                split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
+            ),
+        )
+        with self.accelerator.local_main_process_first():
+            self.images = load_images(settings.data, optimisation.seed)
+        set_seed(optimisation.seed)
+        classifier, self.processor = build_model(settings.model, self.images.label_names, settings.data.image_size)
+        self.model = MaskedImageModel(classifier.base_model)
+        if optimisation.activation_checkpointing:
+            enable_activation_checkpointing(self.model.encoder)
+        self.preparation = Preparation(self.processor)
+        size = self.preparation.size()
+        check_size(size, self.model.stride)
+        side = choose_patch_size(settings.masking.mask_patch_size, size, self.model.token_size)
+        self.masking = Masking(size, side, settings.masking.mask_ratio, optimisation.seed)
+        self._check_batches()
+        self.output = self._open_folder()
+        self.trainer = self._make_trainer()
+
+    def run(self) -> dict[str, Any]:
+        """Train, measure, draw and export. Returns what metrics.json holds, on the main process.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        trainer = self.trainer
+        before = self.evaluate(trainer.model)[FIGURE]  # of the first weights, which a resumed run has here too
+        if self.settings.run.resume:
+            trainer.resume()
+        self._introduce()
+        trainer.train()
+        model = trainer.plain_model.eval()
+        after = self.evaluate(model)[FIGURE]
+        figures = self._report(model, before, after) if self.accelerator.is_main_process else {}
+        self.accelerator.wait_for_everyone()
+        return figures
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Masked L1 over the images to evaluate on, every one counted once and with the same mask each time."""
+        model.eval()
+        losses = []
+        for batch in self.eval_loader:
+            pixel_values = batch["pixel_values"]
+            mask = self.masking.draw(0, batch["indices"].cpu()).to(pixel_values.device)
+            loss = masked_l1(model(pixel_values, mask), pixel_values, mask)
+            losses.append(self.accelerator.gather_for_metrics(loss).cpu())
+        return {FIGURE: torch.cat(losses).double().mean().item()}
+
+    def _check_batches(self) -> None:
+        """A batch is split over processes and parts; there are images for one batch at least."""
+        optimisation, count = self.settings.optimisation, len(self.images.train)
+        parts = optimisation.accumulation * self.accelerator.num_processes
+        if optimisation.batch_size % parts:
+            raise ValueError(
+                f"--batch-size is {optimisation.batch_size}; expected a multiple of {parts}, the number of processes "
+                "times --accumulation."
+            )
+        if count < optimisation.batch_size:
+            raise ValueError(
+                f"There are {count} training images; expected at least one batch, which --batch-size says has "
+                f"{optimisation.batch_size}."
+            )
+
+    def _open_folder(self) -> Path:
+        """The run's folder, which the main process creates and everybody hears of."""
+        settings, answer = self.settings, [None, None]
+        if settings.run.resume:
+            return Path(settings.run.output)
+        if self.accelerator.is_main_process:
+            try:
+                folder = create_folder(settings.run.output, settings.data.data)
+                settings.run.output = str(folder)
+                settings.save(folder / SETTINGS)
+                answer = [str(folder), None]
+            except (ValueError, OSError) as error:
+                answer = [None, str(error)]
+        folder, problem = broadcast_object_list(answer)
+        if problem is not None:
+            raise ValueError(problem)
+        settings.run.output = folder
+        return Path(folder)
+
+    def _make_trainer(self) -> Trainer:
+        settings, optimisation = self.settings, self.settings.optimisation
+        train = make_image_set(self.images.train, self.preparation, settings.augmentation, optimisation.seed)
+        evaluation = make_image_set(self.images.evaluation, self.preparation)
+        batch_size = optimisation.batch_size // optimisation.accumulation
+        train_loader = DataLoader(
+            train,
+            batch_size=batch_size,
+            shuffle=True,
+            drop_last=True,
+            # a loader without one draws from torch's generator whenever an epoch starts, and so disturbs dropout
+            generator=torch.Generator().manual_seed(optimisation.seed),
+            **self._loading(train),
+        )
+        eval_loader = DataLoader(evaluation, batch_size=batch_size, **self._loading(evaluation))
+        optimizer = make_optimizer(self.model, optimisation)
+        model, optimizer, train_loader, self.eval_loader = self.accelerator.prepare(
+            self.model, optimizer, train_loader, eval_loader
+        )
+        steps = len(train_loader) // optimisation.accumulation
+        warmup = round(min(optimisation.warmup_epochs, optimisation.epochs / 2) * steps)
+        schedule = make_schedule(optimizer.optimizer, warmup, optimisation.epochs * steps)
+        return Trainer(
+            self.accelerator,
+            model,
+            optimizer,
+            schedule,
+            train_loader,
+            MaskedImageObjective(self.masking, steps),
+            self.evaluate,
+            train,
+            settings,
+            self.output,
+        )
+
+    def _loading(self, images: ImageSet) -> dict[str, Any]:
+        """Workers of a data loader: none for images that lie in memory."""
+        workers = self.settings.data.workers
+        if workers is None:
+            workers = 0 if isinstance(images, CachedImages) else min(usable_cores(), 8)
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": self.accelerator.device.type == "cuda",
+            "collate_fn": take_batch,
+        }
+
+    def _introduce(self) -> None:
+        images, optimisation, trainer, masking = self.images, self.settings.optimisation, self.trainer, self.masking
+        going_on = f", going on after step {trainer.progress.step}" if trainer.progress.step else ""
+        rows, columns = masking.grid
+        self.accelerator.print(
+            f"Model: {self.settings.model.model or 'the quick start'} ({type(self.model.encoder).__name__}, "
+            f"{count_parameters(self.model):,} parameters), {masking.size[0]}x{masking.size[1]} pixels\n"
+            f"Masks: {masking.hidden} of {rows * columns} squares of {masking.patch_size} pixels\n"
+            f"Data: {images.name}, {len(images.train)} images to train on, {len(images.evaluation)} to evaluate on "
+            f"({images.evaluation_split})\n"
+            f"Training: {optimisation.epochs} epochs of {trainer.steps_per_epoch} steps of {optimisation.batch_size} "
+            f"images on {self.accelerator.num_processes} process(es), {self.accelerator.device.type}, "
+            f"{self.threads} thread(s), precision {optimisation.mixed_precision}{going_on}\n"
+            f"Folder: {self.output}"
+        )
+
+    def _report(self, model: MaskedImageModel, before: float, after: float) -> dict[str, Any]:
+        """Draw, export, write metrics.json and say what there is."""
+        settings, images, progress = self.settings, self.images, self.trainer.progress
+        self._draw(model)
+        export(model.take_encoder(), self.output / "model", processor=self.processor)
+        seconds = max(progress.training_seconds, 1e-9)
+        figures = {
+            "masked_l1": {"before": before, "after": after, "images": len(images.evaluation)},
+            "masking": {
+                "patch_size": self.masking.patch_size,
+                "hidden": self.masking.hidden,
+                "squares": self.masking.grid[0] * self.masking.grid[1],
+            },
+            "training": {
+                "epochs": settings.optimisation.epochs,
+                "steps": progress.step,
+                "seconds": round(seconds, 2),
+                "images_per_second": round(progress.step * settings.optimisation.batch_size / seconds, 2),
+                "share_waiting_for_data": round(progress.waiting_seconds / seconds, 4),
+                "precision": settings.optimisation.mixed_precision,
+            },
+            "model": {
+                "name": settings.model.model or "quick start",
+                "class": type(model.encoder).__name__,
+                "parameters": count_parameters(model.encoder),
+                "image_size": list(self.masking.size),
+            },
+            "data": {
+                "name": images.name,
+                "training_images": len(images.train),
+                "evaluation_split": images.evaluation_split,
+            },
+            "settings": settings.to_options(),
+            **provenance(self.accelerator, self.threads, self.started),
+        }
+        write_json(self.output / "metrics.json", figures)
+        print(
+            f"\nMasked L1 {after:.4f} on {len(images.evaluation)} images, {before:.4f} before training.\n\n"
+            f"Written to {self.output}:\n"
+            "  model/               the encoder, without a head\n"
+            "  reconstructions.png  what it makes of hidden pixels\n"
+            "  metrics.json         figures, versions, machine, command\n"
+            "  log.jsonl            loss over the steps\n"
+            "  checkpoints/         for --resume\n\n"
+            f"To fine-tune it: hf-vit-family finetune --model {self.output / 'model'} --data ..."
+        )
+        return figures
+
+    @torch.inference_mode()
+    def _draw(self, model: MaskedImageModel) -> None:
+        """The first images to evaluate on, with the masks they are evaluated with."""
+        split = self.images.evaluation
+        rows = list(range(min(PICTURES, len(split))))
+        batch = make_image_set(split, self.preparation).__getitems__(rows)
+        pixel_values = batch["pixel_values"].to(self.accelerator.device)
+        mask = self.masking.draw(0, batch["indices"]).to(pixel_values.device)
+        path = self.output / "reconstructions.png"
+        draw_reconstructions(pixel_values, mask, model(pixel_values, mask), self.preparation, path)
