@@ -12,8 +12,10 @@ from transformers import MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.augmentation import ResizedCropFlip, crop_and_flip
+from hf_vit_family.training.configuration import AugmentationSettings
 from hf_vit_family.training.data import DataError, load_images
-from hf_vit_family.training.images import CachedImages, DecodedImages, Preparation, make_image_set
+from hf_vit_family.training.images import CachedImages, DecodedImages, make_image_set
+from hf_vit_family.training.preparation import Preparation
 from hf_vit_family.training.randomness import hash_counters, image_draws
 
 
@@ -103,7 +105,7 @@ class TestData:
         ("make", "options", "sentence"),
         [
             (lambda folder: None, {}, "holds no images and no parquet files"),
-            (lambda folder: write_images(folder, 2, classes=["one"]), {}, "put the images of each class into a folder"),
+            (lambda folder: write_images(folder, 2, classes=["one"]), {}, r"There is one class only, \['one'\]"),
             (lambda folder: write_images(folder, 1), {}, "has one image only"),
             (lambda folder: write_images(folder, 2), {"eval_split": "tset"}, "Unknown split 'tset'"),
             (lambda folder: write_images(folder, 2), {"image_column": "imag"}, "nearest known names are 'image'"),
@@ -117,7 +119,7 @@ class TestData:
             (
                 lambda folder: table(folder, {"image": pictures(2), "label": [0.5, 1.0]}, {}),
                 {},
-                "expected one class name or number",
+                "expected class names or numbers",
             ),
             (lambda folder: table(folder, {"image": pictures(2), "label": [1, 1]}), {}, "There is one class only"),
             (
@@ -144,13 +146,23 @@ class TestData:
         with pytest.raises(DataError, match=r"no embedded data set \(fashion_mnist\), and could not be loaded"):
             load_images(settings_for("nobody/nothing"), seed=0)
 
-    def test_a_corrupt_image_is_named(self, tmp_path):
-        write_images(tmp_path / "train", 2)
+    def test_corrupt_images_are_left_out_or_end_the_run(self, tmp_path):
+        write_images(tmp_path / "train", 5)
         write_images(tmp_path / "test", 2)
-        path = tmp_path / "train" / "cat" / "01.png"
-        path.write_bytes(path.read_bytes()[:60])
+        cats = tmp_path / "train" / "cat"
+        (cats / "01.png").write_bytes((cats / "01.png").read_bytes()[:60])
+        (cats / "02.png").write_bytes(b"")
+        (cats / "03.png").write_text("no image")
         images = load_images(settings_for(tmp_path), seed=0)
-        with pytest.raises(DataError, match="Image 3 cannot be read"):
+        assert [reason.partition(":")[0] for reason in images.corrupt] == [
+            f"train/cat/0{number}.png" for number in (1, 2, 3)
+        ]
+        assert np.bincount(images.train.labels).tolist() == [5, 2, 5]
+        assert [images.train.name_of(row) for row in (5, 6)] == ["train/cat/00.png", "train/cat/04.png"]
+        with pytest.raises(DataError, match=r"3 of 15 images of the split 'train' cannot be read, the first is train/"):
+            load_images(settings_for(tmp_path, corrupt_images="fail"), seed=0)
+        with pytest.raises(DataError, match=r"The image train/bird/00.png cannot be read"):
+            (tmp_path / "train" / "bird" / "00.png").unlink()
             CachedImages(images.train, Preparation(HfvfImageProcessor(size=16)))
 
 
@@ -183,7 +195,7 @@ class TestImages:
         write_images(tmp_path, 4)
         train = load_images(settings_for(tmp_path), seed=0).train
         preparation = Preparation(HfvfImageProcessor(size=24))
-        cached = make_image_set(train, preparation, "auto", seed=3)
+        cached = make_image_set(train, preparation, AugmentationSettings(), seed=3)
         assert isinstance(cached, CachedImages) and cached.augmentation is not None
         decoded = DecodedImages(train, preparation, cached.augmentation)
         for epoch in range(2):
@@ -196,6 +208,6 @@ class TestImages:
     def test_photographs_are_cut_at_random(self, tmp_path):
         write_images(tmp_path, 2)
         train = load_images(settings_for(tmp_path), seed=0).train
-        images = make_image_set(train, Preparation(HfvfImageProcessor(size=16)), "auto")
+        images = make_image_set(train, Preparation(HfvfImageProcessor(size=16)), AugmentationSettings())
         assert isinstance(images, DecodedImages) and isinstance(images.augmentation, ResizedCropFlip)
         assert images.__getitems__([0, 1])["pixel_values"].shape == (2, 3, 16, 16)

@@ -7,7 +7,11 @@ from PIL import Image
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
+from .configuration import AugmentationSettings
 from .randomness import image_draws, image_seed
+
+# Draws of ResizedCropFlip have no number; those of the changes after the cut have these.
+_POLICY, _ERASING = 1, 2
 
 
 def crop_and_flip(images: torch.Tensor, draws: torch.Tensor, padding: int) -> torch.Tensor:
@@ -72,3 +76,39 @@ class ResizedCropFlip:
         with torch.random.fork_rng(devices=[]):  # v2 draws from the global generator, which others use too
             torch.manual_seed(image_seed(self.seed, epoch, index))
             return self.transform(image)
+
+
+class TensorChanges:
+    """Changes after the cut, by torchvision: a policy of colour and shape, then a rectangle that is erased.
+
+    RandAugment is of Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space"
+    (2019), TrivialAugment of Mueller and Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation"
+    (2021), random erasing of Zhong et al., "Random Erasing Data Augmentation" (2017).
+
+    Args:
+        seed: the run's seed.
+        settings: the policy, its strength, and the probability of erasing.
+        fill: RGB in 0 to 255 of what is shifted in or erased; the mean colour becomes zero when it is normalised.
+    """
+
+    def __init__(self, seed: int, settings: AugmentationSettings, fill: tuple[int, int, int]):
+        self.seed, self.steps = seed, []
+        if settings.policy == "rand-augment":
+            policy = v2.RandAugment(settings.rand_augment_ops, settings.rand_augment_magnitude, fill=list(fill))
+            self.steps.append((_POLICY, policy))
+        elif settings.policy == "trivial-augment":
+            self.steps.append((_POLICY, v2.TrivialAugmentWide(fill=list(fill))))
+        if settings.random_erasing:
+            self.steps.append((_ERASING, v2.RandomErasing(settings.random_erasing, value=list(fill))))
+
+    def __call__(self, images: torch.Tensor, epoch: int, indices: np.ndarray) -> torch.Tensor:
+        """uint8 (N, 3, H, W) to the same."""
+        pairs = zip(images, indices, strict=True)
+        return torch.stack([self._change(image, epoch, int(index)) for image, index in pairs])
+
+    def _change(self, image: torch.Tensor, epoch: int, index: int) -> torch.Tensor:
+        with torch.random.fork_rng(devices=[]):
+            for purpose, step in self.steps:
+                torch.manual_seed(image_seed(self.seed, epoch, index, purpose))
+                image = step(image)
+        return image

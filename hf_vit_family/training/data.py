@@ -1,51 +1,38 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Labelled images from the package, a folder or the Hub, read with `datasets`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from datasets import (
-    ClassLabel,
-    Dataset,
-    DatasetDict,
-    Image,
-    Value,
-    load_dataset,
-    load_from_disk,
-)
+from datasets import Dataset, Features, Image, IterableDataset
 
 from ..models.compat import unknown_name_message
 from .configuration import DataSettings
+from .data_columns import (
+    Labels,
+    class_names,
+    column_values,
+    count_classes,
+    find_image_column,
+    find_label_column,
+    is_list,
+    kind_of,
+    require_images,
+)
+from .data_sources import Source, find_source, load_splits, load_streams
+from .duplicates import DuplicateReport, find_duplicates
+from .examination import examine
+from .splits import DataError, Split, draw, hold_out
+from .streaming import Stream
 
-EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parent.parent / "assets" / "fashion_mnist"}
 EVAL_SPLITS = ("validation", "valid", "val", "dev", "test")
-LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "target")
 
-
-class DataError(ValueError):
-    """The data cannot be trained on; the message is one sentence for the user."""
-
-
-@dataclass
-class Split:
-    """Images with their labels.
-
-    Attributes:
-        images: a table with the column `image`, PIL images when read.
-        labels: (N,) int64, counted from 0.
-    """
-
-    images: Dataset
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, rows: np.ndarray) -> "Split":
-        """Some rows, in the order given."""
-        return Split(self.images.select(rows), self.labels[rows])
+__all__ = ["DataError", "LabelledImages", "Split", "Stream", "load_images"]
 
 
 @dataclass
@@ -54,180 +41,167 @@ class LabelledImages:
 
     Attributes:
         name: as the user gave it.
-        train, evaluation: the images.
+        train: the images; with `streaming` a stream of them, which has a length and no `labels`.
+        evaluation: the images.
         label_names: name of every class, by label.
         evaluation_split: what `evaluation` is called.
+        multi_label: whether an image has any number of classes.
+        corrupt: images that could not be read and were left out, each with the reason.
+        duplicates: images that both splits have; None where that was not looked for.
+        notes: sentences for the user.
     """
 
     name: str
-    train: Split
+    train: Split | Stream
     evaluation: Split
     label_names: list[str]
     evaluation_split: str
+    multi_label: bool = False
+    corrupt: list[str] = field(default_factory=list)
+    duplicates: DuplicateReport | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def load_images(settings: DataSettings, seed: int) -> LabelledImages:
-    """Load, find the columns, encode the labels, split, and draw the requested number of images.
+    """Load, find the columns, encode the labels, split, draw the requested number of images, and look at each.
 
     Raises:
         DataError: says what is missing and what there is.
     """
-    splits = _load_splits(settings)
-    if settings.train_split not in splits:
-        raise DataError(unknown_name_message("split", settings.train_split, splits))
-    train = splits[settings.train_split]
-    image_column = _find_image_column(train, settings)
-    label_column = _find_label_column(train, settings, image_column)
-
-    label_names = _label_names(train, label_column)
-    train = _read_split(train, "train", image_column, label_column, label_names)
+    source = find_source(settings)
+    if settings.streaming:
+        return _load_stream(source, settings, seed)
+    splits = load_splits(source, settings)
+    _require_split(settings.train_split, splits)
+    table = splits[settings.train_split]
+    image_column, labels = _find_columns(table, settings)
+    train = _read_split(table, "train", image_column, labels, source)
+    require_images(train.labels, labels.names, np.ones(len(labels.names), dtype=bool), "")
     eval_split = _choose_eval_split(splits, settings)
     if eval_split is None:
-        train, evaluation = _hold_out(train, label_names, settings.eval_fraction, seed)
+        if len(train) < 2:
+            raise DataError(f"{settings.data} holds one image; it takes two of each class to train and to evaluate.")
+        train, evaluation = hold_out(train, labels.names, settings.eval_fraction, seed)
         eval_split = f"{settings.eval_fraction:.0%} of {settings.train_split}"
     else:
-        evaluation = splits[eval_split]
-        for column in (image_column, label_column):
-            if column not in evaluation.column_names:
-                raise DataError(f"The split {eval_split!r} has no column {column!r}, but {evaluation.column_names}.")
-        evaluation = _read_split(evaluation, eval_split, image_column, label_column, label_names)
-    train = _draw(train, settings.train_images, seed)
-    evaluation = _draw(evaluation, settings.eval_images, seed)
-    return LabelledImages(settings.data, train, evaluation, label_names, eval_split)
+        _require_columns(splits[eval_split].features, eval_split, (image_column, labels.column))
+        evaluation = _read_split(splits[eval_split], eval_split, image_column, labels, source)
+    drawn = draw(train, settings.train_images, seed)
+    evaluation = draw(evaluation, settings.eval_images, seed)
+
+    train, corrupt = examine(drawn, settings.corrupt_images)
+    evaluation, corrupt_too = examine(evaluation, settings.corrupt_images)
+    before = count_classes(drawn.labels, len(labels.names)) > 0
+    require_images(train.labels, labels.names, before, " that can be read")
+    return LabelledImages(
+        settings.data,
+        train,
+        evaluation,
+        labels.names,
+        eval_split,
+        labels.multi_label,
+        corrupt + corrupt_too,
+        find_duplicates(train, evaluation) if settings.find_duplicates else None,
+        source.notes,
+    )
 
 
-def _load_splits(settings: DataSettings) -> DatasetDict:
-    name = settings.data
-    path = EMBEDDED.get(name, Path(name).expanduser())
-    try:
-        if not path.exists():
-            return _load_from_hub(name, settings.data_config)
-        if not path.is_dir():
-            raise DataError(f"{name} is a file; expected a folder of images, a folder of parquet files or a Hub id.")
-        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
-            loaded = load_from_disk(path)
-        else:
-            loaded = load_dataset(str(path))
-        return loaded if isinstance(loaded, DatasetDict) else DatasetDict({settings.train_split: loaded})
-    except FileNotFoundError as error:
-        raise DataError(f"The folder {name} holds no images and no parquet files: {_first_line(error)}") from error
-
-
-def _load_from_hub(name: str, config: str | None) -> DatasetDict:
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise DataError(f"There is no folder {name}.")
-    try:
-        return load_dataset(name, config)
-    except Exception as error:  # offline, missing, private and malformed repositories raise a dozen unrelated classes
+def _load_stream(source: Source, settings: DataSettings, seed: int) -> LabelledImages:
+    """The training split as a stream; the one to evaluate on is read whole."""
+    if settings.class_balance != "none" or settings.train_images is not None:
+        given = "--train-images" if settings.train_images is not None else "--class-balance"
+        raise DataError(f"{given} needs to know all training images; expected none of it with --streaming.")
+    streams = load_streams(source, settings)
+    _require_split(settings.train_split, streams)
+    eval_split = _choose_eval_split(streams, settings)
+    if eval_split is None:
         raise DataError(
-            f"{name!r} is no folder here, no embedded data set ({', '.join(EMBEDDED)}), and could not be loaded from "
-            f"the Hub: {_first_line(error)}"
-        ) from error
+            f"{settings.data} has the splits {list(streams)}; expected one to evaluate on with --streaming, for "
+            "nothing can be held out of a stream."
+        )
+    stream, count = streams[settings.train_split]
+    count = settings.stream_images or count
+    if count is None:
+        raise DataError(f"{settings.data} does not say how many images it has; say it with --stream-images.")
+    features = stream.features or stream._resolve_features().features
+    image_column = find_image_column(features, settings)
+    label_column = find_label_column(features, settings, image_column)
+    rows = streams[eval_split][0]
+    evaluation_features = rows.features or rows._resolve_features().features
+    _require_columns(evaluation_features, eval_split, (image_column, label_column))
+    table = _read_whole(rows, evaluation_features)
+    # a stream that does not name its classes has those of the images to evaluate on
+    labels = _make_labels(features, label_column, column_values(table, label_column), settings)
+    evaluation = _read_split(table, eval_split, image_column, labels, source)
+    evaluation, corrupt = examine(draw(evaluation, settings.eval_images, seed), settings.corrupt_images)
+    train = Stream(
+        stream,
+        settings.train_split,
+        image_column,
+        labels,
+        kind_of(features, label_column),
+        count,
+        seed,
+        settings.stream_buffer,
+        settings.corrupt_images,
+    )
+    return LabelledImages(
+        settings.data, train, evaluation, labels.names, eval_split, labels.multi_label, corrupt, None, source.notes
+    )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _read_whole(stream: IterableDataset, features: Features) -> Dataset:
+    """A stream as a table, in a folder that lasts as long as this process."""
+    folder = tempfile.mkdtemp(prefix="hf_vit_family-evaluation-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, kind in features.items():
+        if isinstance(kind, Image):
+            stream = stream.cast_column(name, Image(decode=False))
+    return Dataset.from_generator(_all_rows, features=features, gen_kwargs={"stream": stream}, cache_dir=folder)
 
 
-def _describe(dataset: Dataset) -> str:
-    return ", ".join(f"{name} ({type(kind).__name__})" for name, kind in dataset.features.items())
+def _all_rows(stream: Iterable[dict]) -> Iterable[dict]:
+    yield from stream
 
 
-def _find_image_column(dataset: Dataset, settings: DataSettings) -> str:
-    if settings.image_column is not None:
-        if settings.image_column not in dataset.features:
-            raise DataError(unknown_name_message("image column", settings.image_column, dataset.column_names))
-        if not isinstance(dataset.features[settings.image_column], Image):
-            raise DataError(f"{settings.image_column!r} is no column of images; the columns are {_describe(dataset)}.")
-        return settings.image_column
-    found = [name for name, kind in dataset.features.items() if isinstance(kind, Image)]
-    if not found:
-        raise DataError(f"{settings.data} has no column of images; its columns are {_describe(dataset)}.")
-    if len(found) > 1 and "image" not in found:
-        raise DataError(f"{settings.data} has several columns of images, {found}; choose one with --image-column.")
-    return found[0] if len(found) == 1 else "image"
+def _require_split(name: str, splits: Iterable[str]) -> None:
+    if name not in splits:
+        raise DataError(unknown_name_message("split", name, splits))
 
 
-def _find_label_column(dataset: Dataset, settings: DataSettings, image_column: str) -> str:
-    names = [name for name in dataset.column_names if name != image_column]
-    if settings.label_column is not None:
-        if settings.label_column not in names:
-            raise DataError(unknown_name_message("label column", settings.label_column, names))
-        return settings.label_column
-    found = [name for name in names if isinstance(dataset.features[name], ClassLabel)]
-    usual = [name for name in LABEL_NAMES if name in (found or names)]
-    if usual:
-        return usual[0]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(f"{settings.data} has several columns of labels, {found}; choose one with --label-column.")
-    hint = "" if names else ": put the images of each class into a folder of its own, two classes at least"
-    raise DataError(f"{settings.data} has no column of labels; its columns are {_describe(dataset)}{hint}.")
+def _require_columns(features: Features, split: str, columns: Iterable[str]) -> None:
+    for column in columns:
+        if column.partition(".")[0] not in features:
+            raise DataError(f"The split {split!r} has no column {column!r}, but {list(features)}.")
 
 
-def _choose_eval_split(splits: DatasetDict, settings: DataSettings) -> str | None:
+def _find_columns(table: Dataset, settings: DataSettings) -> tuple[str, Labels]:
+    image_column = find_image_column(table.features, settings)
+    label_column = find_label_column(table.features, settings, image_column)
+    if not len(table):
+        raise DataError(f"The split {settings.train_split!r} is empty.")
+    return image_column, _make_labels(table.features, label_column, column_values(table, label_column), settings)
+
+
+def _make_labels(features: Features, column: str, values: list, settings: DataSettings) -> Labels:
+    kind = kind_of(features, column)
+    multi_label = is_list(kind) if settings.multi_label is None else settings.multi_label
+    return Labels(column, class_names(kind, column, values), multi_label)
+
+
+def _choose_eval_split(splits: Iterable[str], settings: DataSettings) -> str | None:
     if settings.eval_split is not None:
-        if settings.eval_split not in splits:
-            raise DataError(unknown_name_message("split", settings.eval_split, splits))
+        _require_split(settings.eval_split, splits)
         return settings.eval_split
     return next((name for name in EVAL_SPLITS if name in splits and name != settings.train_split), None)
 
 
-def _hold_out(split: Split, names: Sequence[str], fraction: float, seed: int) -> tuple[Split, Split]:
-    """Split off a part of every class; at least one image of each stays on either side."""
-    generator = np.random.RandomState(seed)
-    held_out: list[int] = []
-    for label in np.unique(split.labels):
-        members = np.flatnonzero(split.labels == label)
-        if len(members) < 2:
-            raise DataError(f"The class {names[label]!r} has one image only; it takes two to train and to evaluate.")
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held_out.extend(generator.permutation(members)[:count])
-    rest = np.setdiff1d(np.arange(len(split)), held_out)
-    return split.select(rest), split.select(np.sort(held_out))
-
-
-def _label_names(dataset: Dataset, column: str) -> list[str]:
-    kind = dataset.features[column]
-    if isinstance(kind, ClassLabel):
-        names = list(kind.names)
-    elif isinstance(kind, Value) and (kind.dtype in ("string", "large_string", "bool") or "int" in kind.dtype):
-        names = [str(value) for value in sorted(dataset.unique(column))]
-    else:
-        raise DataError(f"The label column {column!r} holds {kind}; expected one class name or number for each image.")
-    if len(names) < 2:
-        raise DataError(f"There is one class only, {names}; a classifier needs two at least.")
-    if len(set(names)) < len(names):
-        raise DataError(f"The label column {column!r} names a class twice: {names}.")
-    return names
-
-
-def _read_split(dataset: Dataset, split: str, image_column: str, label_column: str, names: Sequence[str]) -> Split:
-    """The images, and the labels counted from 0 in the order of `names`. Nothing is copied on the disk."""
-    values = dataset[label_column][:]
-    if isinstance(dataset.features[label_column], ClassLabel):
-        own = dataset.features[label_column].names
-        if list(own) != list(names):
-            raise DataError(f"The split {split!r} has the classes {own}, the training split {list(names)}.")
-        labels = [-1 if value is None else value for value in values]
-    else:
-        index = {name: position for position, name in enumerate(names)}
-        labels = [index.get(str(value), -1) for value in values]
-    if not labels:
-        raise DataError(f"The split {split!r} is empty.")
-    outside = [position for position, label in enumerate(labels) if not 0 <= label < len(names)]
-    if outside:
-        raise DataError(
-            f"The split {split!r} has {len(outside)} images without a known label, the first in row {outside[0]} "
-            f"({values[outside[0]]!r}); expected one of {len(names)} classes."
-        )
-    images = dataset.select_columns([image_column])
+def _read_split(table: Dataset, name: str, image_column: str, labels: Labels, source: Source) -> Split:
+    """The images, and the labels counted from 0 in the order of the names. Nothing is copied on the disk."""
+    if not len(table):
+        raise DataError(f"The split {name!r} is empty.")
+    kind = kind_of(table.features, labels.column)
+    encoded = labels.encode(kind, column_values(table, labels.column), f"The split {name!r}")
+    images = table.select_columns([image_column])
     images = images if image_column == "image" else images.rename_column(image_column, "image")
-    return Split(images, np.asarray(labels, dtype=np.int64))
-
-
-def _draw(split: Split, count: int | None, seed: int) -> Split:
-    if count is None or count >= len(split):
-        return split
-    return split.select(np.sort(np.random.RandomState(seed).permutation(len(split))[:count]))
+    return Split(images, encoded, name, folder=None if source.folder is None else Path(source.folder).resolve())

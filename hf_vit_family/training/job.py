@@ -126,9 +126,7 @@ class Job:
     def _make_trainer(self) -> Trainer:
         optimisation = self.settings.optimisation
         preparation = Preparation(self.processor)
-        train = make_image_set(
-            self.images.train, preparation, self.settings.augmentation.augmentation, optimisation.seed
-        )
+        train = make_image_set(self.images.train, preparation, self.settings.augmentation, optimisation.seed)
         evaluation = make_image_set(self.images.evaluation, preparation)
         batch_size = optimisation.batch_size // optimisation.accumulation
         train_loader = DataLoader(

@@ -34,9 +34,14 @@ def image_draws(seed: int, epoch: int, indices: np.ndarray, count: int) -> torch
     return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
-def image_seed(seed: int, epoch: int, index: int) -> int:
-    """A seed for transforms that draw from torch's own generator."""
-    return int(hash_counters(seed, epoch, index) >> np.uint64(1))
+def image_seed(seed: int, epoch: int, index: int, *purpose: int) -> int:
+    """A seed for transforms that draw from torch's own generator; each `purpose` gets one of its own."""
+    return int(hash_counters(seed, epoch, index, *purpose) >> np.uint64(1))
+
+
+def permutation(count: int, *counters: int) -> np.ndarray:
+    """The numbers below `count` in an order that the counters decide: (count,) int64."""
+    return np.argsort(hash_counters(*counters, np.arange(count)), kind="stable")
 
 
 def seed_step(seed: int, step: int, process: int) -> None:

@@ -1,0 +1,220 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The tables behind a name: a folder here, the embedded set, or the Hub."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from datasets import DatasetDict, IterableDataset, load_dataset, load_from_disk
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+from pyarrow import parquet
+
+from .configuration import DataSettings
+from .splits import DataError, first_line
+
+EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parent.parent / "assets" / "fashion_mnist"}
+IMAGE_ENDINGS = frozenset(ImageFolder.EXTENSIONS)
+TABLE_ENDINGS = frozenset({".parquet", ".arrow", ".tar", ".zip", ".csv", ".json", ".jsonl"})
+# Names of folders that are splits and not classes.
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+
+
+@dataclass
+class Source:
+    """Where data is loaded from.
+
+    Attributes:
+        folder: here, or None for the Hub.
+        arguments: of `datasets.load_dataset`; None for a folder that `save_to_disk` wrote.
+        notes: sentences for the user.
+    """
+
+    folder: Path | None
+    arguments: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+
+
+def find_source(settings: DataSettings) -> Source:
+    """What `--data` names.
+
+    Raises:
+        DataError: nothing there, or files that cannot be used.
+    """
+    name = settings.data
+    folder = EMBEDDED.get(name, Path(name).expanduser())
+    if not folder.exists():
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise DataError(f"There is no folder {name}.")
+        return Source(None, {"path": name, "name": settings.data_config})
+    if not folder.is_dir():
+        raise DataError(
+            f"{name} is a file; expected a folder of images, of parquet files or of tar shards, or a Hub id."
+        )
+    if (folder / "dataset_dict.json").exists() or (folder / "dataset_info.json").exists():
+        return Source(folder, None)
+    survey = _survey(folder)
+    if not survey.images and not survey.tables:
+        endings = f"; its files end in {_endings(survey.others)}" if survey.others else ""
+        raise DataError(f"The folder {name} holds no images and no parquet files or tar shards{endings}.")
+    files = None if survey.tables or survey.metadata else _image_files(folder, survey, settings.train_split)
+    if files is None:
+        return Source(folder, {"path": str(folder)}, survey.notes())
+    arguments = {"path": "imagefolder", "data_dir": str(folder), "data_files": files, "drop_labels": False}
+    return Source(folder, arguments, survey.notes())
+
+
+def load_splits(source: Source, settings: DataSettings) -> DatasetDict:
+    """All splits as tables.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    loaded = _load(source, settings)
+    return loaded if isinstance(loaded, DatasetDict) else DatasetDict({settings.train_split: loaded})
+
+
+def load_streams(source: Source, settings: DataSettings) -> dict[str, tuple[IterableDataset, int | None]]:
+    """All splits as streams, each with the number of images it has where that is known.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if source.arguments is None:
+        return {
+            name: (table.to_iterable_dataset(), len(table)) for name, table in load_splits(source, settings).items()
+        }
+    streams = {}
+    for name, stream in _load(source, settings, streaming=True).items():
+        told = (stream.info.splits or {}).get(name)
+        streams[name] = (stream, told.num_examples if told is not None and told.num_examples else None)
+    return streams
+
+
+def _load(source: Source, settings: DataSettings, **options: Any) -> Any:
+    name = settings.data
+    try:
+        return (
+            load_from_disk(source.folder) if source.arguments is None else load_dataset(**source.arguments, **options)
+        )
+    except Exception as error:  # offline, missing, private and malformed data raises a dozen unrelated classes
+        if source.folder is None:
+            raise DataError(
+                f"{name!r} is no folder here, no embedded data set ({', '.join(EMBEDDED)}), and could not be loaded "
+                f"from the Hub: {first_line(error)}"
+            ) from error
+        torn = _torn_parquet(source.folder)
+        raise DataError(torn or f"{name} could not be read: {first_line(error.__cause__ or error)}") from error
+
+
+def _torn_parquet(folder: Path) -> str | None:
+    """A sentence about the first parquet file that is none."""
+    for path in sorted(folder.rglob("*.parquet")):
+        try:
+            parquet.read_metadata(path)
+        except (pyarrow.ArrowException, OSError) as error:
+            return f"{path.relative_to(folder)} in {folder} is no whole parquet file: {first_line(error)}"
+    return None
+
+
+@dataclass
+class _Survey:
+    """What a folder holds, hidden files left out.
+
+    Attributes:
+        images: how many in each folder, by its path in parts.
+        folders: all folders, by their paths in parts.
+        others: how many files of each ending that is no image's, by folder as well in `others_of`.
+        tables, metadata: whether there are files of data, and metadata of images.
+    """
+
+    images: Counter = field(default_factory=Counter)
+    folders: list[tuple[str, ...]] = field(default_factory=list)
+    others: Counter = field(default_factory=Counter)
+    others_of: dict[tuple[str, ...], Counter] = field(default_factory=dict)
+    tables: bool = False
+    metadata: bool = False
+
+    def notes(self) -> list[str]:
+        """Which files are left out of a folder of images."""
+        if self.tables or not self.others:
+            return []
+        return [f"{self.others.total()} files are no images by their ending and are left out: {_endings(self.others)}."]
+
+
+def _survey(folder: Path) -> _Survey:
+    survey = _Survey()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        parts = Path(place).relative_to(folder).parts
+        survey.folders.append(parts)
+        here = survey.others_of.setdefault(parts, Counter())
+        for name in files:
+            _require_utf8(name, place)
+            ending = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if name in ImageFolder.METADATA_FILENAMES:
+                survey.metadata = True
+            elif ending in IMAGE_ENDINGS:
+                survey.images[parts] += 1
+            elif ending in TABLE_ENDINGS:
+                survey.tables = True
+            else:
+                here[ending or name] += 1
+        survey.others.update(here)
+    return survey
+
+
+def _require_utf8(name: str, place: str) -> None:
+    try:
+        os.path.join(place, name).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        raise DataError(f"The name of the file {shown!r} is not UTF-8; rename it.") from error
+
+
+def _endings(counts: Counter) -> str:
+    return ", ".join(f"{ending} ({count})" for ending, count in counts.most_common(5))
+
+
+def _image_files(folder: Path, survey: _Survey, train_split: str) -> dict[str, list[str]] | None:
+    """Patterns of every split for folders of classes; None for another layout, which `datasets` may know.
+
+    `datasets` itself looks for `train` and `test` anywhere in a path, be it a class or a part of a file's name.
+
+    Raises:
+        DataError: a class to train on has no images.
+    """
+    depths = {len(parts) for parts in survey.images}
+    tops = {parts[0] for parts in survey.images if parts}
+    if depths == {2} and all(name.lower() in SPLIT_FOLDERS for name in tops):
+        files: dict[str, list[str]] = {}
+        for name in sorted(tops):
+            files.setdefault(SPLIT_FOLDERS[name.lower()], []).append(f"{name}/**")
+        _require_class_images(folder, survey, [p for p in survey.folders if len(p) == 2 and p[0].lower() in TRAINING])
+        return files
+    if depths == {1} and not all(name.lower() in SPLIT_FOLDERS for name in tops):
+        _require_class_images(folder, survey, [parts for parts in survey.folders if len(parts) == 1])
+        return {train_split: ["**"]}
+    return None
+
+
+TRAINING = tuple(name for name, split in SPLIT_FOLDERS.items() if split == "train")
+
+
+def _require_class_images(folder: Path, survey: _Survey, classes: list[tuple[str, ...]]) -> None:
+    for parts in classes:
+        if not survey.images[parts]:
+            found = survey.others_of[parts]
+            holds = f"its files end in {_endings(found)}" if found else "it is empty"
+            raise DataError(
+                f"The class {parts[-1]!r} has no image to train on: {Path(*parts)} in {folder} holds none that can be "
+                f"read by its ending; {holds}."
+            )
