@@ -445,6 +445,45 @@ class TestTeachers:
         answer = teacher(PixelScale.of(preparation).apply(images))
         torch.testing.assert_close(answer, expected[:, [2, 0, 1]].log_softmax(1), atol=1e-4, rtol=1e-4)
 
+    def test_ridge_fits_both_heads_of_a_distilled_teacher_of_timm(self, tmp_path, accelerator):
+        timm = pytest.importorskip("timm")
+        from safetensors.torch import save_file
+
+        network = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=5).eval()
+        save_file(network.state_dict(), tmp_path / "weights.safetensors")
+        settings = MethodSettings(
+            teacher="timm:deit_tiny_distilled_patch16_224",
+            teacher_weights=str(tmp_path / "weights.safetensors"),
+            teacher_head="ridge",
+        )
+        _, processor = quick_student(32)
+        teacher = load_teacher(settings, CLASSES, Preparation(processor))
+        assert list(teacher.heads) == ["head", "head_dist"]
+        images, targets = coloured(9, 32)
+        loader = accelerator.prepare(loader_of(images, targets))
+        teacher.fit_head(accelerator, loader, 3, 1.0)
+        assert (teacher(images).argmax(1) == targets).all()
+
+    def test_a_teacher_may_be_given_smaller_images(self, mobilenet_weights):
+        settings = MethodSettings(
+            teacher="torchvision:mobilenet_v2", teacher_weights=mobilenet_weights, teacher_image_size=96
+        )
+        _, processor = quick_student(32)
+        teacher = load_teacher(settings, labels("imagenet-1k"), Preparation(processor))
+        seen = []
+        hook = teacher.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+        teacher(batch_of(32))
+        hook.remove()
+        assert seen == [(2, 3, 96, 96)]
+
+    def test_a_pickle_of_more_than_tensors_is_refused(self, tmp_path):
+        torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
+        settings = MethodSettings(teacher="torchvision:resnet18", teacher_weights=str(tmp_path / "model.pth"))
+        _, processor = quick_student()
+        with pytest.raises(ValueError, match="holds more than tensors; expected a state_dict alone") as error:
+            load_teacher(settings, CLASSES, Preparation(processor))
+        shown(error)
+
     @pytest.mark.parametrize("kind", ["ours", "transformers"])
     def test_a_folder_is_a_teacher_with_the_names_of_its_classes(self, tmp_path, kind):
         names = {"id2label": {0: "dog", 1: "cat", 2: "bird"}, "label2id": {"dog": 0, "cat": 1, "bird": 2}}
@@ -497,6 +536,8 @@ class TestTeachers:
             ("torchvision:resnet18", "a.pth", "--teacher-weights a.pth cannot be read: .*No such file"),
             ("torchvision:resnet18", "a.bin", "'a.bin'; expected a file ending with .safetensors, .pth or .pt"),
             ("torchvision:resnet18", "MOBILENET", "do not fit resnet18: "),
+            ("timm:resnet18.nobody", "MOBILENET", "timm cannot build 'resnet18.nobody': Invalid pretrained tag"),
+            ("torchvision:squeezenet1_0", "MOBILENET", "SqueezeNet has no linear layer"),
             ("vit-base-patch16-224", "a.pth", "given for 'vit-base-patch16-224'; expected it with timm:NAME"),
             ("vit-base-patch16-225", None, "Unknown model 'vit-base-patch16-225'; the nearest known names are"),
         ],

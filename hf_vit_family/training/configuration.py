@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ..models.compat import unknown_name_message
 
@@ -175,6 +176,9 @@ class MethodSettings:
         "`ridge` gives a teacher with other classes a new head, by ridge regression of its features on the training "
         "images",
     )
+    teacher_image_size: int | None = option(
+        None, "side in pixels of the images that the teacher is given (default: its own); smaller ones take less time"
+    )
     distillation_weight: float = option(0.5, "share of the teacher in the loss, in [0, 1]")
     distillation_temperature: float = option(3.0, "temperature of soft distillation")
 
@@ -252,7 +256,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _COUNTS = (
     *("epochs", "batch_size", "accumulation", "image_size", "threads", "train_images", "eval_images", "stream_buffer"),
     *("stream_images", "repeated_augmentation", "lora_rank", "knn_neighbours", "shots", "evaluate_every"),
-    *("checkpoint_every", "keep_checkpoints", "log_every"),
+    *("checkpoint_every", "keep_checkpoints", "log_every", "teacher_image_size"),
 )
 _AMOUNTS = (
     *("warmup_epochs", "weight_decay", "gradient_clip", "workers", "seed", "mixup", "cutmix", "early_stopping"),
@@ -318,8 +322,8 @@ class FinetuneSettings:
                     raise ValueError(f"{option_name(name)} is {value!r}; expected {expected}.")
         if self.method.distillation not in (None, "none") and self.method.teacher is None:
             raise ValueError(f"--distillation is {self.method.distillation!r}, but no --teacher was named.")
-        for name, default in (("teacher_weights", None), ("teacher_classes", None), ("teacher_head", "none")):
-            if getattr(self.method, name) != default and self.method.teacher is None:
+        for name in ("teacher_weights", "teacher_classes", "teacher_head", "teacher_image_size"):
+            if getattr(self.method, name) not in (None, "none") and self.method.teacher is None:
                 raise ValueError(f"{option_name(name)} was given, but no --teacher was named.")
         probe = self.method.method in ("knn", "ridge")
         if probe and self.method.teacher is not None:
@@ -345,6 +349,55 @@ class FinetuneSettings:
 def option_fields() -> dict[str, Field]:
     """Every option by name, in the order of the groups."""
     return {entry.name: entry for settings_class in GROUPS.values() for entry in fields(settings_class)}
+
+
+def parse_value(entry: Field, value: Any) -> Any:
+    """A value from a recipe, checked against an option's type.
+
+    Raises:
+        ValueError: it is of another type, or none of the choices.
+    """
+    choices = flatten_type(entry.type)
+    if get_origin(entry.type) is list:
+        if isinstance(value, dict):  # model_config reads better as a mapping
+            return [f"{key}={json.dumps(part)}" for key, part in value.items()]
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            return value
+        raise ValueError(f"{entry.name} is {value!r}; expected a list of names or a mapping.")
+    if value is None and NoneType in choices:
+        return None
+    if isinstance(value, str):
+        literals = [choice for choice in choices if isinstance(choice, str)]
+        if str in choices or value in literals:
+            return value
+        expected = f"one of {', '.join(literals)}" if literals else _expected(choices)
+        if float in choices:  # YAML takes 1e-3 for text
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        raise ValueError(f"{entry.name} is {value!r}; expected {expected}.")
+    if type(value) in choices:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and float in choices:
+        return float(value)
+    if value is False and "none" in choices:  # YAML has several words for no
+        return "none"
+    if value is False and "no" in choices:
+        return "no"
+    raise ValueError(f"{entry.name} is {value!r}; expected {_expected(choices)}.")
+
+
+def flatten_type(annotation: Any) -> list[Any]:
+    """The alternatives of a union, with the values of a Literal among them."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) in (Union, Literal):
+        return [part for alternative in get_args(annotation) for part in flatten_type(alternative)]
+    return [annotation]
+
+
+def _expected(choices: list[Any]) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+    return " or ".join(names.get(choice, repr(choice)) for choice in choices)
 
 
 def parse_model_config(pairs: list[str]) -> dict[str, Any]:

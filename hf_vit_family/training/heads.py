@@ -33,22 +33,16 @@ def classifier_heads(model: PreTrainedModel) -> dict[str, nn.Linear]:
     return heads
 
 
-def last_linear(model: nn.Module, outputs: int) -> dict[str, nn.Linear]:
-    """The last linear layer of `outputs` outputs, by name: the head of a classifier of timm or torchvision.
+def last_linear(model: nn.Module) -> dict[str, nn.Linear]:
+    """The last linear layer, by name: the head of torchvision's classifiers.
 
     Raises:
         ValueError: there is none.
     """
-    heads = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == outputs
-    ]
-    if not heads:
-        raise ValueError(
-            f"The {type(model).__name__} has no linear layer of {outputs} outputs; expected a linear head."
-        )
-    return dict(heads[-1:])
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError(f"The {type(model).__name__} has no linear layer; expected a classifier with a linear head.")
+    return dict(layers[-1:])
 
 
 def set_heads(model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -56,7 +50,7 @@ def set_heads(model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tenso
 
     Args:
         model: is changed.
-        heads: of `classifier_heads` or `last_linear`.
+        heads: its linear heads by name; replaced.
         weight: (classes, C), C the inputs of all heads together.
         bias: (classes,).
     """

@@ -85,7 +85,12 @@ def _from_torchvision(name: str, weights: str) -> TeacherNetwork:
     if name not in known:
         raise ValueError(unknown_name_message("model of torchvision", name, known))
     published = models.get_model_weights(name).DEFAULT.transforms()  # how torchvision evaluates it
-    network, heads, outputs = _load(lambda **options: models.get_model(name, weights=None, **options), weights, name)
+    network, heads, outputs = _load(
+        lambda **options: models.get_model(name, weights=None, **options),
+        last_linear,
+        weights,
+        name,
+    )
     if hasattr(network, "transform_input"):
         network.transform_input = True  # as torchvision does with the published weights of GoogLeNet and Inception
     side = published.crop_size[0]
@@ -99,7 +104,12 @@ def _from_timm(name: str, weights: str) -> TeacherNetwork:
         raise ValueError(f"--teacher is 'timm:{name}', but timm is not installed.") from None
     if not timm.is_model(name.partition(".")[0]):
         raise ValueError(unknown_name_message("model of timm", name, timm.list_models()))
-    network, heads, outputs = _load(lambda **options: timm.create_model(name, **options), weights, name)
+    try:
+        network, heads, outputs = _load(
+            lambda **options: timm.create_model(name, **options), _timm_heads, weights, name
+        )
+    except RuntimeError as error:  # timm's for a tag that it does not know
+        raise ValueError(f"timm cannot build {name!r}: {str(error).splitlines()[0].rstrip('.')}.") from None
     published = network.pretrained_cfg
     height, width = published["input_size"][1:]
     return _of_imagenet(network, heads, outputs, (height, width), PixelScale(published["mean"], published["std"]))
@@ -112,16 +122,27 @@ def _of_imagenet(
     return TeacherNetwork(network, size, scale, outputs, names, heads)
 
 
-def _load(build: Callable[..., nn.Module], file: str, label: str) -> tuple[nn.Module, dict[str, nn.Linear], int]:
-    """A model with the weights of a file, its linear head, and how many classes the file's head has."""
+def _timm_heads(network: nn.Module) -> dict[str, nn.Linear]:
+    """The head, or the two of a distilled model, which answers with their mean."""
+    found = network.get_classifier()
+    found = found if isinstance(found, tuple) else (found,)
+    if not all(isinstance(head, nn.Linear) for head in found):
+        raise ValueError(f"The head of timm's {type(network).__name__} is no linear layer; expected a linear head.")
+    return {name: module for name, module in network.named_modules() if any(module is head for head in found)}
+
+
+def _load(
+    build: Callable[..., nn.Module], find_heads: Callable[[nn.Module], dict[str, nn.Linear]], file: str, label: str
+) -> tuple[nn.Module, dict[str, nn.Linear], int]:
+    """A model with the weights of a file, its linear heads, and how many classes the file has."""
     state_dict = _read_weights(file)
-    network, outputs = build(), _IMAGENET_CLASSES
-    heads = last_linear(network, outputs)
-    weight = state_dict.get(f"{next(iter(heads))}.weight")
-    if weight is not None and len(weight) != outputs:
-        outputs = len(weight)
+    network = build()
+    heads = find_heads(network)
+    name, head = next(iter(heads.items()))
+    outputs = len(state_dict.get(f"{name}.weight", head.weight))
+    if outputs != head.out_features:
         network = build(num_classes=outputs)
-        heads = last_linear(network, outputs)
+        heads = find_heads(network)
     try:
         network.load_state_dict(state_dict)
     except RuntimeError as error:
@@ -143,7 +164,9 @@ def _read_weights(file: str) -> dict[str, torch.Tensor]:
         raise ValueError(f"--teacher-weights is {file!r}; expected a file ending with .safetensors, .pth or .pt.")
     try:
         content = load_file(file) if suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError:
+        raise ValueError(f"--teacher-weights {file} holds more than tensors; expected a state_dict alone.") from None
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise ValueError(f"--teacher-weights {file} cannot be read: {reason}.") from None
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Teachers for distillation: any image classifier of this package, transformers, timm or torchvision."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ class Teacher(nn.Module):
                 "bias": torch.from_numpy(classifier.bias).float(),
             }
             if file is not None and accelerator.is_main_process:
-                save_file(tensors, file)
+                unfinished = file.with_name(f"{file.name}.tmp")
+                save_file(tensors, unfinished)
+                os.replace(unfinished, file)
         set_heads(self.network, self.heads, **tensors)
         self.classes = None
         self.requires_grad_(False).eval()
@@ -113,6 +116,8 @@ def load_teacher(
     if multi_label:
         raise ValueError("A teacher was named for images of several classes; expected one class an image.")
     source = build_teacher(settings.teacher, settings.teacher_weights)
+    if settings.teacher_image_size is not None:
+        source.size = (settings.teacher_image_size, settings.teacher_image_size)
     student = PixelScale.of(preparation)
     if settings.teacher_head == "ridge":
         return Teacher(source, student, None)
