@@ -16,7 +16,7 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
-from .data import Split
+from .data import LabelledImages, Split
 from .evaluation import Predictions, finite
 from .hardware import describe_machine, describe_versions, find_commit
 from .report_mistakes import find_mistakes
@@ -24,6 +24,7 @@ from .report_page import CONFUSION, CURVES, MISTAKES, RELIABILITY, render_page
 from .report_pictures import draw_confusion, draw_curves, draw_mistakes, draw_reliability
 
 REPORT = "report"
+PICTURES = (CURVES, CONFUSION, RELIABILITY, MISTAKES)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -65,6 +66,29 @@ def provenance(accelerator: Accelerator, threads: int, started: datetime) -> dic
     }
 
 
+def describe_data(images: LabelledImages) -> dict[str, Any]:
+    """What a run trained and was evaluated on, for metrics.json."""
+    multi_label, classes = images.multi_label, len(images.label_names)
+    counted = None
+    if isinstance(images.train, Split):  # a stream does not know its labels in advance
+        labels = images.train.labels
+        counted = ((labels > 0).sum(0) if multi_label else np.bincount(labels, minlength=classes)).tolist()
+    found = images.duplicates
+    return {
+        "name": images.name,
+        "training_images": len(images.train),
+        "evaluation_split": images.evaluation_split,
+        "labels": images.label_names,
+        "multi_label": multi_label,
+        "training_images_per_class": counted,
+        "corrupt_images": images.corrupt,
+        "in_both_splits": None if found is None else found.count,
+        "in_both_splits_with_other_labels": None if found is None else found.other_labels,
+        "in_both_splits_for_example": None if found is None else [" = ".join(pair) for pair in found.examples],
+        "notes": images.notes,
+    }
+
+
 def command_line() -> str:
     """How this process was started, without the interpreter's place on this machine."""
     launcher = "accelerate launch: " if "ACCELERATE_MIXED_PRECISION" in os.environ else ""
@@ -92,6 +116,8 @@ def write_report(
     """
     folder = output / REPORT
     folder.mkdir(parents=True, exist_ok=True)
+    for name in PICTURES:
+        (folder / name).unlink(missing_ok=True)
     evaluation, names = figures["evaluation"], figures["data"]["labels"]
     if any(line.get("loss") is not None for line in log):
         draw_curves(log, folder / CURVES)
@@ -105,7 +131,7 @@ def write_report(
     if mistakes:
         draw_mistakes(mistakes, evaluation_split, folder / MISTAKES)
     pictures = {}
-    for name in (CURVES, CONFUSION, RELIABILITY, MISTAKES):
+    for name in PICTURES:
         if (folder / name).exists():
             with Image.open(folder / name) as picture:
                 pictures[name] = picture.size

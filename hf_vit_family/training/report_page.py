@@ -128,7 +128,7 @@ def _curves(figures: Mapping[str, Any], pictures: Mapping[str, tuple[int, int]])
 def _classes(figures: Mapping[str, Any]) -> str:
     rows = figures["evaluation"]["per_class"]
     columns = list(next(iter(rows.values())))
-    shown = {name: row for name, row in rows.items() if row["images"] or row["precision"] or row["f1"]}
+    shown = {name: row for name, row in rows.items() if row["images"]}
     left_out = len(rows) - len(shown)
     note = f" {left_out:,} classes that none of these images has are left out." if left_out else ""
     hardest = sorted(shown.items(), key=lambda item: (item[1]["f1"], item[0]))
@@ -188,7 +188,9 @@ def _data(figures: Mapping[str, Any]) -> str:
     data, per_class = figures["data"], figures["evaluation"]["per_class"]
     counted = data.get("training_images_per_class")
     facts = {key: value for key, value in data.items() if key not in ("labels", "training_images_per_class")}
-    facts["classes"] = f"{len(data['labels']):,}"
+    facts["classes"] = len(data["labels"])
+    # a list that is empty says that there are none; None says that nobody looked
+    facts = {key: value for key, value in facts.items() if value is not None}
     table = _facts("Where the images come from", facts)
     if counted is None:
         return table
@@ -207,6 +209,8 @@ def _run(figures: Mapping[str, Any]) -> str:
         parts.append(_table("Settings that differ from the defaults", ["option", "value"], rows))
     if figures.get("training"):
         parts.append(_facts("Training", figures["training"]))
+    if figures.get("inference"):
+        parts.append(_facts("Evaluation", figures["inference"]))
     about = {**figures["model"], "commit": figures["commit"] or "not a checkout"}
     about |= {"started": figures["started"], "finished": figures["finished"]}
     if figures.get("preset"):

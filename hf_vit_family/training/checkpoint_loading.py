@@ -1,0 +1,64 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Any image classifier with its image processor: of this package, of transformers, or of timm."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedModel, TimmWrapperForImageClassification
+
+from ..hub.preprocessing import default_image_processor
+from ..loading import load_image_processor, load_model
+from ..models.image_processing_hfvf import HfvfImageProcessor
+from ..sources import CONFIG_NAME, find_source, first_line, read_json
+from ..zoo.registry import CHECKPOINTS, VARIANTS
+
+TIMM = "timm:"
+
+
+def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTrainedModel, Any]:
+    """A classifier in evaluation mode, and its image processor.
+
+    Args:
+        name: a variant or tag of the zoo, a Hub id, a folder, or `timm:NAME`. A checkpoint of timm whose family is
+            not this package's is run by timm itself.
+        image_size: side in pixels of the images it will be given; None for its own.
+
+    Raises:
+        ValueError: no such name, or no weights that can be loaded.
+        OSError: the Hub cannot be reached and the files are not in its cache.
+    """
+    known = {**VARIANTS, **CHECKPOINTS}
+    if name.startswith(TIMM):
+        plain = name.removeprefix(TIMM)
+        name = plain if plain in known or Path(plain).is_dir() else f"timm/{plain}"
+    if name not in known and ("/" in name or Path(name).is_dir()):
+        path = find_source(name).find(CONFIG_NAME)
+        config = {} if path is None else read_json(path, name)
+        architecture = str(config.get("architecture", ""))
+        if architecture and "model_type" not in config and architecture not in VARIANTS:
+            size = {} if image_size is None else {"size": image_size}
+            return _load_with_timm(name), load_image_processor(name, **size)
+    if image_size is None:
+        return load_model(name), load_image_processor(name)
+    model, processor = load_model(name, image_size=image_size), load_image_processor(name)
+    if isinstance(processor, HfvfImageProcessor):
+        return model, load_image_processor(name, size=image_size)
+    return model, default_image_processor(model)
+
+
+def _load_with_timm(name: str) -> PreTrainedModel:
+    try:
+        import timm  # noqa: F401 - transformers would tell of its absence in a page of text
+    except ImportError:
+        raise ValueError(
+            f"{name} is a checkpoint of timm, of a family that is not this package's, and timm is not installed."
+        ) from None
+    try:
+        config = AutoConfig.from_pretrained(name)
+        # timm writes the number of classes here as well, and transformers would then pass it twice
+        arguments = config.model_args or {}
+        config.model_args = {key: value for key, value in arguments.items() if key != "num_classes"}
+        model = TimmWrapperForImageClassification.from_pretrained(name, config=config, use_safetensors=True)
+    except (ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
+        raise ValueError(f"timm's checkpoint {name} cannot be loaded: {first_line(error)}") from None
+    return model.eval()

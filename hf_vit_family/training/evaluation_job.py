@@ -1,0 +1,137 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The body of evaluate_checkpoint: checkpoint and data put together, evaluated and reported."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from datasets import disable_progress_bars
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers.utils.logging import disable_progress_bar
+
+from .checkpoint_loading import load_checkpoint
+from .data import load_images
+from .evaluate_checkpoint import Settings
+from .evaluation import compute_metrics, predict
+from .hardware import choose_precision, set_threads, usable_cores
+from .images import CachedImages, Preparation, make_image_set, take_batch
+from .label_order import map_labels, match_labels
+from .model import count_parameters
+from .report import closing_words, open_report, provenance, write_json, write_report
+from .run_folder import create_folder
+
+
+def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Evaluate a checkpoint and write its report; every image counts once, however many processes there are.
+
+    Args:
+        settings: of the evaluation.
+        options: those that were given, for the report.
+
+    Returns:
+        What metrics.json holds; None on other processes than the main one.
+
+    Raises:
+        ValueError: a checkpoint or data that cannot be used, or classes that do not go together.
+        OSError: the Hub cannot be reached, or the folder cannot be written.
+    """
+    started = datetime.now(UTC)
+    disable_progress_bars()  # of datasets and transformers: one bar is enough
+    disable_progress_bar()
+    how = settings.evaluation
+    precision = choose_precision(how.mixed_precision)
+    threads = set_threads(how.threads)
+    accelerator = Accelerator(mixed_precision=precision)
+    try:
+        with accelerator.local_main_process_first():
+            images = load_images(settings.data, how.seed)
+            model, processor = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
+        names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        places = match_labels(images.label_names, names, settings.checkpoint.label_order)
+        split = replace(images.evaluation, labels=map_labels(images.evaluation.labels, places, len(names)))
+        if settings.checkpoint.label_order == "position":
+            names = list(images.label_names)
+        output = _open_folder(accelerator, settings)
+
+        preparation = Preparation(processor)
+        image_set = make_image_set(split, preparation)
+        workers = settings.data.workers
+        if workers is None:
+            workers = 0 if isinstance(image_set, CachedImages) else min(usable_cores(), 8)
+        loader = accelerator.prepare(
+            DataLoader(
+                image_set,
+                batch_size=how.batch_size,
+                num_workers=workers,
+                pin_memory=accelerator.device.type == "cuda",
+                collate_fn=take_batch,
+            )
+        )
+        wrapped = accelerator.prepare_model(model, evaluation_mode=True)
+        begun = time.perf_counter()
+        with tqdm(
+            total=len(split), unit="img", dynamic_ncols=True, disable=not accelerator.is_main_process
+        ) as progress:
+            predictions = predict(accelerator, wrapped, loader, progress.update)
+        seconds = max(time.perf_counter() - begun, 1e-9)
+        if not accelerator.is_main_process:
+            return None
+        figures = {
+            "evaluation": compute_metrics(predictions, names, predictions.multi_label),
+            "inference": {
+                "seconds": round(seconds, 2),
+                "images_per_second": round(len(split) / seconds, 2),
+                "batch_size_per_process": how.batch_size,
+                "precision": precision,
+            },
+            "model": {
+                "name": settings.checkpoint.model,
+                "class": type(model).__name__,
+                "parameters": count_parameters(model),
+                "image_size": list(preparation.size()),
+            },
+            "data": {
+                "name": images.name,
+                "evaluation_split": images.evaluation_split,
+                "evaluated_images": len(split),
+                "labels": names,
+                "labels_of_the_data": images.label_names,
+                "corrupt_images": images.corrupt,
+                "notes": images.notes,
+            },
+            "settings": options,
+            **provenance(accelerator, threads, started),
+        }
+        write_json(output / "metrics.json", figures)
+        page = write_report(output, figures, predictions, split)
+        print(closing_words(output, figures))
+        open_report(page, how.open_report)
+        return figures
+    finally:
+        accelerator.end_training()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _open_folder(accelerator: Accelerator, settings: Settings) -> Path:
+    """The report's folder, which the main process creates and everybody hears of."""
+    answer: list[str | None] = [None, None]
+    if accelerator.is_main_process:
+        output = settings.evaluation.output
+        if output is not None and Path(output).exists() and (not Path(output).is_dir() or any(Path(output).iterdir())):
+            answer[1] = f"--output {output} is there already and not empty; choose another folder."
+        else:
+            try:
+                answer[0] = str(create_folder(output, f"evaluation of {Path(settings.data.data).name}"))
+            except (ValueError, OSError) as error:
+                answer[1] = str(error)
+    folder, problem = broadcast_object_list(answer)
+    if problem is not None:
+        raise ValueError(problem)
+    return Path(folder)
