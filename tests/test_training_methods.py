@@ -30,10 +30,10 @@ from hf_vit_family.training.distillation import DistillationObjective
 from hf_vit_family.training.evaluation import predict
 from hf_vit_family.training.features import extract_features
 from hf_vit_family.training.heads import classifier_heads
-from hf_vit_family.training.images import Preparation
 from hf_vit_family.training.losses import ClassificationLoss
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.pixel_scale import PixelScale
+from hf_vit_family.training.preparation import Preparation
 from hf_vit_family.training.probes import choose_shots, knn_scores, run_probe
 from hf_vit_family.training.ridge import fit_ridge, fit_scale
 from hf_vit_family.training.teachers import load_teacher
@@ -384,7 +384,8 @@ def quick_student(pixels=32, **options):
             **options,
         }
     )
-    return build_model(settings.model, CLASSES, image_size=pixels)
+    start = build_model(settings.model, CLASSES, image_size=pixels)
+    return start.model, start.processor
 
 
 class TestTeachers:
@@ -508,13 +509,17 @@ class TestTeachers:
     def test_ridge_gives_a_teacher_a_head_for_other_classes(self, mobilenet_weights, tmp_path, accelerator):
         _, processor = quick_student(32)
         settings = MethodSettings(
-            teacher="torchvision:mobilenet_v2", teacher_weights=mobilenet_weights, teacher_head="ridge"
+            teacher="torchvision:mobilenet_v2",
+            teacher_weights=mobilenet_weights,
+            teacher_head="ridge",
+            teacher_image_size=96,
         )
         images, targets = coloured(18, 32)
         loader = accelerator.prepare(loader_of(images, targets, batch_size=6))
         answers = []
         for _ in range(2):  # the second time from the file
             teacher = load_teacher(settings, CLASSES, Preparation(processor))
+            assert torch.equal(teacher(images[:2]), torch.zeros(2, 3))  # all classes alike until it has learned them
             teacher.fit_head(accelerator, loader, 3, 1024.0, tmp_path / "head.safetensors")
             answers.append(teacher(images))
             loader = None
@@ -615,7 +620,7 @@ class TestDistillation:
     def test_the_settings_build_a_distilled_deit_with_the_names_of_the_classes(self):
         shape = ["hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2", "intermediate_size=32"]
         settings = FinetuneSettings.from_options({"model": "deit-tiny-distilled-patch16-224", "model_config": shape})
-        model, _ = build_model(settings.model, CLASSES, image_size=32)
+        model = build_model(settings.model, CLASSES, image_size=32).model
         assert [head.out_features for head in classifier_heads(model).values()] == [3, 3]
         assert model.config.id2label == dict(enumerate(CLASSES))
         assert model(pixel_values=batch_of(32)).distillation_logits.shape == (2, 3)
@@ -630,6 +635,7 @@ class TestDistillation:
             teacher="torchvision:mobilenet_v2",
             teacher_weights=mobilenet_weights,
             teacher_classes=str(tmp_path / "classes.json"),
+            teacher_image_size=96,
         )
         model, processor = quick_student(32)
         teacher = load_teacher(settings, CLASSES, Preparation(processor))

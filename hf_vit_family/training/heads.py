@@ -45,7 +45,9 @@ def last_linear(model: nn.Module) -> dict[str, nn.Linear]:
     return dict(layers[-1:])
 
 
-def set_heads(model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tensor, bias: torch.Tensor) -> None:
+def set_heads(
+    model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tensor, bias: torch.Tensor
+) -> dict[str, nn.Linear]:
     """Put a linear classifier of the heads' inputs, side by side, into a model that answers with the heads' mean.
 
     Args:
@@ -53,8 +55,11 @@ def set_heads(model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tenso
         heads: its linear heads by name; replaced.
         weight: (classes, C), C the inputs of all heads together.
         bias: (classes,).
+
+    Returns:
+        The new heads by name.
     """
-    start = 0
+    start, replaced = 0, {}
     for name, old in heads.items():
         new = nn.Linear(old.in_features, len(weight), device=old.weight.device, dtype=old.weight.dtype)
         part = weight[:, start : start + old.in_features]
@@ -63,4 +68,6 @@ def set_heads(model: nn.Module, heads: dict[str, nn.Linear], weight: torch.Tenso
             new.bias.copy_(bias)
         new.train(old.training)
         model.set_submodule(name, new)
+        replaced[name] = new
         start += old.in_features
+    return replaced

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .images import Preparation
+from .preparation import Preparation
 
 
 class PixelScale(nn.Module):

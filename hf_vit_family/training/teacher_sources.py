@@ -15,8 +15,8 @@ from ..loading import load_image_processor, load_model
 from ..models.compat import unknown_name_message
 from ..zoo.labels import labels
 from .heads import classifier_heads, last_linear
-from .images import Preparation
 from .pixel_scale import PixelScale
+from .preparation import Preparation
 
 _IMAGENET_CLASSES = 1000  # a timm or torchvision classifier of as many has ImageNet-1k's, in its order
 

@@ -17,8 +17,8 @@ from .class_mapping import match_classes
 from .configuration import MethodSettings
 from .features import extract_features
 from .heads import set_heads
-from .images import Preparation
 from .pixel_scale import PixelScale
+from .preparation import Preparation
 from .ridge import fit_ridge, fit_scale
 from .teacher_sources import TeacherNetwork, build_teacher
 
@@ -29,13 +29,18 @@ class Teacher(nn.Module):
     Args:
         source: the classifier.
         student: scale of the student's `pixel_values`.
-        classes: from the teacher's logits to the student's classes; None until `fit_head` gave it a new head.
+        classes: from the teacher's logits to the student's classes; or the number of these, for a new head that says
+            nothing of them until `fit_head`.
     """
 
-    def __init__(self, source: TeacherNetwork, student: PixelScale, classes: nn.Module | None):
+    def __init__(self, source: TeacherNetwork, student: PixelScale, classes: nn.Module | int):
         super().__init__()
         self.network, self.size, self.heads = source.network, source.size, source.heads
-        self.scale, self.student_scale, self.classes = source.scale, student, classes
+        self.scale, self.student_scale = source.scale, student
+        self.classes = nn.Identity() if isinstance(classes, int) else classes
+        if isinstance(classes, int):
+            width = sum(head.in_features for head in self.heads.values())
+            self._set_heads(torch.zeros(classes, width), torch.zeros(classes))
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Teacher":
@@ -53,7 +58,7 @@ class Teacher(nn.Module):
             images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
         logits = self.network(self.scale.apply(images))
         logits = getattr(logits, "logits", logits).float()
-        return logits if self.classes is None else self.classes(logits)
+        return self.classes(logits)
 
     def fit_head(
         self,
@@ -93,8 +98,10 @@ class Teacher(nn.Module):
                 unfinished = file.with_name(f"{file.name}.tmp")
                 save_file(tensors, unfinished)
                 os.replace(unfinished, file)
-        set_heads(self.network, self.heads, **tensors)
-        self.classes = None
+        self._set_heads(**tensors)
+
+    def _set_heads(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self.heads = set_heads(self.network, self.heads, weight, bias)
         self.requires_grad_(False).eval()
 
 
@@ -120,7 +127,7 @@ def load_teacher(
         source.size = (settings.teacher_image_size, settings.teacher_image_size)
     student = PixelScale.of(preparation)
     if settings.teacher_head == "ridge":
-        return Teacher(source, student, None)
+        return Teacher(source, student, len(label_names))
     classes = match_classes(label_names, source.class_names, source.outputs, settings.teacher_classes)
     return Teacher(source, student, classes)
 
