@@ -160,7 +160,7 @@ def figures_of(predictions, names, **more):
         "evaluation": compute_metrics(predictions, names, predictions.multi_label),
         "loaded_back": None,
         "model": {"name": "quick start", "class": "Twins", "parameters": 12345, "image_size": [32, 32]},
-        "data": {"name": "photos", "evaluation_split": "test", "labels": names, "corrupt_images": ["torn.png"]},
+        "data": {"name": "photos", "evaluation_split": "test", "labels": names, "corrupt": ["torn.png"]},
         "settings": {"epochs": 3, "batch_size": None},
         "machine": {"processor": "a processor", "processes": 1},
         "versions": {"torch": torch.__version__},

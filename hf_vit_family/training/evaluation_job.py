@@ -102,7 +102,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
                 "evaluated_images": len(split),
                 "labels": names,
                 "labels_of_the_data": images.label_names,
-                "corrupt_images": images.corrupt,
+                "corrupt": images.corrupt,
                 "notes": images.notes,
             },
             "settings": options,

@@ -16,7 +16,7 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
-from .data import LabelledImages, Split
+from .data import Split
 from .evaluation import Predictions, finite
 from .hardware import describe_machine, describe_versions, find_commit
 from .report_mistakes import find_mistakes
@@ -63,29 +63,6 @@ def provenance(accelerator: Accelerator, threads: int, started: datetime) -> dic
         "commit": find_commit(),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def describe_data(images: LabelledImages) -> dict[str, Any]:
-    """What a run trained and was evaluated on, for metrics.json."""
-    multi_label, classes = images.multi_label, len(images.label_names)
-    counted = None
-    if isinstance(images.train, Split):  # a stream does not know its labels in advance
-        labels = images.train.labels
-        counted = ((labels > 0).sum(0) if multi_label else np.bincount(labels, minlength=classes)).tolist()
-    found = images.duplicates
-    return {
-        "name": images.name,
-        "training_images": len(images.train),
-        "evaluation_split": images.evaluation_split,
-        "labels": images.label_names,
-        "multi_label": multi_label,
-        "training_images_per_class": counted,
-        "corrupt_images": images.corrupt,
-        "in_both_splits": None if found is None else found.count,
-        "in_both_splits_with_other_labels": None if found is None else found.other_labels,
-        "in_both_splits_for_example": None if found is None else [" = ".join(pair) for pair in found.examples],
-        "notes": images.notes,
     }
 
 
@@ -219,7 +196,7 @@ def _training(figures: Mapping[str, Any]) -> list[str]:
     if not training or not training.get("steps"):
         return []
     return [
-        f"Trained {figures['model']['parameters']:,} parameters for {training['epochs']} epochs in "
+        f"Trained a model of {figures['model']['parameters']:,} parameters for {training['epochs']:.4g} epochs in "
         f"{training['seconds']:.0f} s ({training['images_per_second']:.0f} images/s, "
         f"{training['share_waiting_for_data']:.0%} of the time waiting for data)."
     ]
@@ -236,9 +213,3 @@ def _loaded_back(figures: Mapping[str, Any]) -> list[str]:
         f"Loaded back without this package through AutoModelForImageClassification: {verdict} on {check['images']} "
         f"images ({told}largest difference {check['largest_difference']:.1e})."
     ]
-
-
-def plot_curves(log: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw the curves of a run."""
-    draw_curves(log, path)
-    return True

@@ -187,7 +187,9 @@ def _mistakes(figures: Mapping[str, Any], mistakes: Sequence[Mistake], pictures:
 def _data(figures: Mapping[str, Any]) -> str:
     data, per_class = figures["data"], figures["evaluation"]["per_class"]
     counted = data.get("training_images_per_class")
-    facts = {key: value for key, value in data.items() if key not in ("labels", "training_images_per_class")}
+    told = {"corrupt": "images that cannot be read", "duplicates": "images that both splits have"}
+    apart = ("labels", "training_images_per_class")
+    facts = {told.get(key, key): value for key, value in data.items() if key not in apart}
     facts["classes"] = len(data["labels"])
     # a list that is empty says that there are none; None says that nobody looked
     facts = {key: value for key, value in facts.items() if value is not None}
@@ -213,8 +215,7 @@ def _run(figures: Mapping[str, Any]) -> str:
         parts.append(_facts("Evaluation", figures["inference"]))
     about = {**figures["model"], "commit": figures["commit"] or "not a checkout"}
     about |= {"started": figures["started"], "finished": figures["finished"]}
-    if figures.get("preset"):
-        about["preset"] = figures["preset"]
+    about |= {key: figures[key] for key in ("method", "preset") if figures.get(key)}
     parts += [_facts("Model and time", about), _facts("Hardware", figures["machine"])]
     parts.append(_facts("Versions", figures["versions"]))
     return "\n".join(parts)
