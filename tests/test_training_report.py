@@ -299,7 +299,7 @@ class TestReport:
         page = read_page(path)
         assert len(figures["evaluation"]["per_class"]) == 1000
         occurring = len(set(labels.tolist()))
-        assert f"{1000 - occurring} classes that none of these images has are left out." in " ".join(page.text)
+        assert f"Classes that none of these images has are left out: {1000 - occurring}." in " ".join(page.text)
         assert 8 < path.stat().st_size / 2**10 < 200
 
     def test_a_report_written_again_has_no_pictures_of_before(self, tmp_path):
@@ -442,7 +442,7 @@ class TestCheckpoint:
         figures = self.check(place, place / output)
         assert figures["machine"]["processes"] == 2, process.stderr
 
-    def test_a_folder_that_timm_saved(self, tmp_path):
+    def test_a_folder_that_timm_saved(self, tmp_path, monkeypatch):
         timm = pytest.importorskip("timm", reason="timm is an optional library")
         network = timm.create_model("test_resnet", num_classes=3).eval()
         timm.models.save_for_hf(network, tmp_path / "timm", safe_serialization=True)
@@ -451,6 +451,9 @@ class TestCheckpoint:
         with torch.inference_mode():
             assert torch.equal(model(pixel_values=pixels).logits, network(pixels))
         assert isinstance(processor, HfvfImageProcessor)
+        monkeypatch.setitem(sys.modules, "timm", None)
+        with pytest.raises(ValueError, match="of a family that is not this package's, and timm is not installed"):
+            load_checkpoint(str(tmp_path / "timm"))
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),

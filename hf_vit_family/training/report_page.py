@@ -130,7 +130,7 @@ def _classes(figures: Mapping[str, Any]) -> str:
     columns = list(next(iter(rows.values())))
     shown = {name: row for name, row in rows.items() if row["images"]}
     left_out = len(rows) - len(shown)
-    note = f" {left_out:,} classes that none of these images has are left out." if left_out else ""
+    note = f" Classes that none of these images has are left out: {left_out:,}." if left_out else ""
     hardest = sorted(shown.items(), key=lambda item: (item[1]["f1"], item[0]))
     return _table(
         f"Every class, the lowest F1 first.{note}",
@@ -175,7 +175,8 @@ def _mistakes(figures: Mapping[str, Any], mistakes: Sequence[Mistake], pictures:
     alt = f"The {len(mistakes)} images that were judged wrongly with the highest confidence; the table below names them"
     of_what = "its most confident wrong decision" if "mean_average_precision" in figures["evaluation"] else "the answer"
     return _picture(MISTAKES, alt, pictures) + _table(
-        f"The images above: what they are, what the model said, and its confidence in {of_what}.",
+        "Each image stands between its class (above, blue) and what the model said (below, orange), with the model's "
+        f"confidence in {of_what}.",
         ["number", "image", "true", "predicted", "confidence"],
         [
             [str(number), mistake.name, mistake.true, mistake.predicted, _percent(mistake.confidence)]

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
-from ..models.image_rgb import to_rgb
 from .data import Split
 from .report_mistakes import Mistake
 
@@ -107,7 +106,7 @@ def draw_confusion(matrix: Any, label_names: Sequence[str], path: Path) -> None:
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="black" if share > 0.55 else "white",
+                color="black" if share > 0.47 else "white",
             )
     _save(figure, path)
 
@@ -166,7 +165,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split, path: Path) -> None
     figure = Figure(figsize=(1.9 * columns, 2.55 * rows), layout="constrained")
     for number, mistake in enumerate(mistakes, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        image = ImageOps.pad(to_rgb(split.images[mistake.row]["image"]), (THUMBNAIL, THUMBNAIL), color="white")
+        image = ImageOps.pad(split.decode(mistake.row), (THUMBNAIL, THUMBNAIL), color="white")
         axes.imshow(np.asarray(image))
         axes.set_title(f"{number}: {shorten(mistake.true, 20)}", fontsize=8.5, color=BLUE, parse_math=False)
         axes.set_xlabel(
