@@ -140,7 +140,7 @@ class TestOptimisation:
 class TestModel:
     def test_names_of_classes_and_kind_of_problem_are_pinned(self):
         settings = FinetuneSettings.from_options({"model_config": TINY})
-        model, processor = build_model(settings.model, list(CLASSES), image_size=32)
+        model, processor, _ = build_model(settings.model, list(CLASSES), image_size=32)
         assert model.config.id2label == {0: "bird", 1: "cat", 2: "dog"}
         assert model.config.label2id == {"bird": 0, "cat": 1, "dog": 2}
         assert model.config.problem_type == "single_label_classification"
@@ -227,14 +227,13 @@ class TestJob:
         assert self.run(self.options(photos, whole, *more)) == 0
         finish = Trainer._finish_step
 
-        def break_off(trainer, loss):
-            finish(trainer, loss)
+        def break_off(trainer, *results):
+            finish(trainer, *results)
             if trainer.progress.step == 5:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(Trainer, "_finish_step", break_off)
-        with pytest.raises(KeyboardInterrupt):
-            self.run(self.options(photos, broken, "--checkpoint-every", "2", *more))
+        assert self.run(self.options(photos, broken, "--checkpoint-every", "2", *more)) == 130
         monkeypatch.setattr(Trainer, "_finish_step", finish)
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
@@ -256,6 +255,7 @@ class TestJob:
     def test_the_rate_is_zero_after_the_last_step_whatever_the_accumulation(self, photos, tmp_path):
         arguments = self.options(photos, tmp_path / "run", "--accumulation", "4")
         job = Job(FinetuneSettings.from_options(parse_options(arguments)))
+        job.set_up()
         job.trainer.train()
         assert job.trainer.progress.step == 9
         assert job.trainer.schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-12)
@@ -280,11 +280,13 @@ class TestJob:
         assert self.run(self.options(photos, tmp_path / "b", "--accumulation", "3")) == 2
         assert "--batch-size is 8; expected a multiple of 3" in capsys.readouterr().err
 
-    @pytest.mark.filterwarnings("ignore:Detected call of")  # by the step that is left out
-    def test_a_loss_that_is_not_finite_ends_the_run_with_the_step(self, photos, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(Trainer, "_train_part", lambda trainer, batch, part: torch.tensor(float("nan")))
-        assert self.run(self.options(photos, tmp_path / "run")) == 1
-        assert "The loss of step 1 is nan; there is no checkpoint yet" in capsys.readouterr().err
+    def test_a_loss_that_is_not_finite_ends_the_run_with_step_images_and_checkpoint(self, photos, tmp_path, capsys):
+        arguments = self.options(photos, tmp_path / "run", "--learning-rate", "1e30", "--gradient-clip", "0")
+        assert self.run([*arguments, "--checkpoint-every", "1", "--warmup-epochs", "1"]) == 1
+        error = capsys.readouterr().err
+        assert re.search(r"error: The loss of step \d is (nan|inf), with the images (\w+/\d\d\.png(, )?){8};", error)
+        last = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+        assert f"the last checkpoint is {last}. A lower --learning-rate may help." in error
         assert issubclass(TrainingError, RuntimeError)
 
 

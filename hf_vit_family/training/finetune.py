@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .arguments import parse_options
+from .recipes import read_recipe
 from .run_folder import read_settings
 
 
@@ -25,24 +26,36 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     """
     options = parse_options(arguments, program)
     try:
+        if options.get("recipe"):
+            options = {**read_recipe(options["recipe"]), **options}
         settings = read_settings(options)
         # a wrong option is told before the seconds that these imports take
         from .job import Job
         from .loop import TrainingError
+        from .setup import end_with_launcher
 
+        end_with_launcher()
         job = Job(settings)
-    except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
+        job.check()
+    except (ValueError, OSError, ImportError) as error:  # OSError: the Hub cannot be reached
         return _tell(error, 2)
+    if settings.run.check:
+        job.accelerator.end_training()
+        return 0
     try:
         figures = job.run()
-    except TrainingError as error:
+    except ValueError as error:
+        return _tell(error, 2)
+    except (TrainingError, OSError) as error:  # OSError: the disk is full
         return _tell(error, 1)
+    except KeyboardInterrupt:
+        return _tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
         job.accelerator.end_training()
     return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
 
 
-def _tell(error: Exception, status: int) -> int:
+def _tell(error: Exception | str, status: int) -> int:
     """Print a sentence, once however many processes there are, and return the exit status."""
     if os.environ.get("RANK", "0") == "0":
         print(f"error: {error}", file=sys.stderr)

@@ -50,6 +50,10 @@ class ImageSet(Dataset, ABC):
     def pixels(self, rows: np.ndarray, epoch: int, places: np.ndarray) -> torch.Tensor:
         """uint8 (N, 3, H, W) of the images in `rows`, cut at random as `epoch` and their `places` in it ask."""
 
+    def name_of(self, row: int) -> str:
+        """What an image is called in a message."""
+        return self.split.name_of(row)
+
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the random changes are for, also to workers that are running."""
         self._epoch.fill_(epoch)

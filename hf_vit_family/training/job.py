@@ -1,41 +1,55 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """One run: data, model and loop put together, then evaluated, exported, loaded back and reported."""
 
-import os
-import shlex
-import sys
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list, set_seed
+from accelerate.utils import DistributedType, set_seed
 from datasets import disable_progress_bars
+from torch import nn
 from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.logging import disable_progress_bar
 
 from ..hub.export import export
+from ..models.compat import enable_activation_checkpointing
 from ..models.image_rgb import to_rgb
+from .adaptation import adapt, merge_lora, train_mode
 from .configuration import FinetuneSettings
-from .data import load_images
+from .data import LabelledImages, load_images
+from .distillation import DistillationObjective
 from .ema import make_average
-from .evaluation import Predictions, accuracy, compute_metrics, predict
-from .hardware import choose_precision, describe_machine, describe_versions, find_commit, set_threads, usable_cores
-from .images import CachedImages, ImageSet, Preparation, make_image_set, take_batch
+from .evaluation import Predictions, compute_metrics, predict
+from .hardware import choose_precision, set_threads
+from .images import make_image_set
 from .loop import Trainer
-from .losses import ClassificationLoss, ClassificationObjective
+from .losses import ClassificationLoss, ClassificationObjective, Objective
 from .mixing import Mixing
 from .model import build_model, choose_preset, count_parameters
-from .optimisation import make_optimizer, make_schedule
-from .report import closing_words, plot_curves, read_log, write_json
-from .run_folder import SETTINGS, create_folder
+from .optimisation import freeze_batch_norm, make_optimizer, make_schedule, synchronise_batch_norm
+from .preflight import Finding, Plan, run_checks
+from .preparation import Preparation
+from .probes import choose_shots, run_probe
+from .report import closing_words, open_report, provenance, read_log, write_json, write_report
+from .sampling import EpochSampler, class_weights
+from .setup import fit_batch_size, make_accelerator, make_loader, open_folder, start_trackers
+from .streaming import Stream
+from .teachers import Teacher, load_teacher
 from .verification import choose_images, load_back
+
+SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+# A set of photographs is small: so many steps at least, however few images, but not more epochs than this.
+FEWEST_STEPS = 500
+MOST_EPOCHS = 60
 
 
 class Job:
-    """One run, set up and ready to train.
+    """One run, set up and looked over, ready to begin.
 
     Args:
         settings: as given; open options are filled from the preset that fits the model.
@@ -50,211 +64,323 @@ class Job:
         disable_progress_bar()
         self.settings = settings
         self.preset = choose_preset(settings.model)
+        open_epochs = settings.optimisation.epochs is None
         settings.apply_preset(self.preset)
-        optimisation = settings.optimisation
+        optimisation, method = settings.optimisation, settings.method
         optimisation.mixed_precision = choose_precision(optimisation.mixed_precision)
+        if method.distillation is None:
+            method.distillation = "none" if method.teacher is None else "hard"
         self.threads = set_threads(optimisation.threads)
-        self.accelerator = Accelerator(
-            mixed_precision=optimisation.mixed_precision,
-            # the loop says itself when a step is whole
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),
-            dataloader_config=DataLoaderConfiguration(
-                split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
-            ),
-        )
+        self.accelerator = make_accelerator(optimisation, settings.run.trackers)
         with self.accelerator.local_main_process_first():
-            self.images = load_images(settings.data, optimisation.seed)
+            self.images: LabelledImages = load_images(settings.data, optimisation.seed)
+        if method.shots is not None:
+            self._draw_shots(method.shots)
+        fit_batch_size(self.accelerator, optimisation, len(self.images.train))
+        if open_epochs and self.preset == "pretrained weights" and not settings.run.resume:
+            steps = max(len(self.images.train) // optimisation.batch_size, 1)
+            optimisation.epochs = min(max(optimisation.epochs, math.ceil(FEWEST_STEPS / steps)), MOST_EPOCHS)
         set_seed(optimisation.seed)
-        self.model, self.processor = build_model(settings.model, self.images.label_names, settings.data.image_size)
-        self._fit_batch_size()
-        self.output = self._open_folder()
-        self.trainer = self._make_trainer()
+        start = build_model(settings.model, self.images.label_names, settings.data.image_size, self.images.multi_label)
+        self.processor, self.preparation = start.processor, Preparation(start.processor)
+        self.model = self._adapt(start.model).to(self.accelerator.device)
+        self.teacher = self._load_teacher()
+        self.plan = Plan(
+            settings,
+            self.images,
+            start.model,
+            start.labels,
+            self.processor,
+            self.preparation.size(),
+            self._make_objective(),
+            self.accelerator.num_processes,
+            self.accelerator.device,
+        )
 
-    def run(self) -> dict[str, Any]:
-        """Train, evaluate, export, load back and report. Returns what metrics.json holds.
+    def check(self) -> list[Finding]:
+        """Look whether all fits together, and tell: errors and warnings, with `--check` all.
 
         Raises:
-            TrainingError: the loss is not finite.
+            ValueError: something does not fit; the first such thing.
         """
-        if self.settings.run.resume:
-            self.trainer.resume()
+        findings = run_checks(self.plan)
+        shown = findings if self.settings.run.check else [found for found in findings if found.level != "ok"]
+        for finding in shown:
+            self.accelerator.print(f"{finding.level:>8}  {finding.check}: {finding.message}")
+        for finding in findings:
+            if finding.level == "error":
+                raise ValueError(finding.message)
+        return findings
+
+    def run(self) -> dict[str, Any]:
+        """Train, evaluate, export, load back and report. Returns what metrics.json holds, on the main process.
+
+        Raises:
+            TrainingError: training cannot go on.
+        """
+        self.set_up()
         self._introduce()
-        self.trainer.train()
-        predictions = self._predict_in_fp32()
+        if self.trainer is None:
+            predictions = self._probe()
+        else:
+            self.trainer.train()
+            predictions = self._finish_training()
         figures: dict[str, Any] = {"loaded_back": None}
         if self.accelerator.is_main_process:
-            export(self.plain_model, self.output / "model", processor=self.processor)
             figures = self._report(predictions)
         self.accelerator.wait_for_everyone()
         return figures
 
-    def _fit_batch_size(self) -> None:
-        """Split a batch over processes and parts; take a smaller one where there are not enough images."""
-        optimisation, count = self.settings.optimisation, len(self.images.train)
-        parts = optimisation.accumulation * self.accelerator.num_processes
-        if optimisation.batch_size % parts:
-            raise ValueError(
-                f"--batch-size is {optimisation.batch_size}; expected a multiple of {parts}, the number of processes "
-                "times --accumulation."
-            )
-        if count < optimisation.batch_size:
-            smaller = count // parts * parts
-            if not smaller:
-                raise ValueError(f"There are {count} training images; expected at least {parts}, one for each part.")
-            self.accelerator.print(f"There are {count} training images only: the batch size is {smaller}.")
-            optimisation.batch_size = smaller
+    def set_up(self) -> None:
+        """Open the run's folder, make the trainer if there is something to train, and load the last checkpoint."""
+        self.output = open_folder(self.accelerator, self.settings)
+        self.eval_loader = self._loader(make_image_set(self.images.evaluation, self.preparation))
+        self.trainer: Trainer | None = None
+        if self.settings.method.method not in ("knn", "ridge"):
+            self.trainer = self._make_trainer()
+            if self.settings.run.resume:
+                self.trainer.resume()
+            start_trackers(self.accelerator, self.settings, self.output)
 
-    def _open_folder(self) -> Path:
-        """The run's folder, which the main process creates and everybody hears of."""
-        settings, answer = self.settings, [None, None]
-        if settings.run.resume:
-            return Path(settings.run.output)
-        if self.accelerator.is_main_process:
-            try:
-                folder = create_folder(settings.run.output, settings.data.data)
-                settings.run.output = str(folder)
-                settings.save(folder / SETTINGS)
-                answer = [str(folder), None]
-            except (ValueError, OSError) as error:
-                answer = [None, str(error)]
-        folder, problem = broadcast_object_list(answer)
-        if problem is not None:
-            raise ValueError(problem)
-        settings.run.output = folder
-        return Path(folder)
+    def _draw_shots(self, shots: int) -> None:
+        if isinstance(self.images.train, Stream):
+            raise ValueError("--shots draws from all training images; expected none of it with --streaming.")
+        rows = choose_shots(self.images.train.labels, self.images.label_names, shots, self.settings.optimisation.seed)
+        self.images.train = self.images.train.select(rows)
+
+    def _adapt(self, model: PreTrainedModel) -> nn.Module:
+        """What is trained of the model, and how it is computed."""
+        optimisation = self.settings.optimisation
+        adapted = adapt(model, self.settings.method)
+        if optimisation.activation_checkpointing:
+            if not getattr(model, "supports_gradient_checkpointing", False):
+                raise ValueError(f"--activation-checkpointing is not possible with a {type(model).__name__}.")
+            enable_activation_checkpointing(model)
+        if optimisation.sync_batch_norm and self.accelerator.device.type == "cuda":
+            synchronise_batch_norm(model)
+        if optimisation.compile:
+            compile_blocks(model)
+        return adapted
+
+    def _load_teacher(self) -> Teacher | None:
+        if self.settings.method.distillation == "none":
+            return None
+        teacher = load_teacher(self.settings.method, self.images.label_names, self.preparation, self.images.multi_label)
+        return teacher.to(self.accelerator.device)
+
+    def _make_objective(self) -> Objective:
+        settings = self.settings
+        kind = settings.optimisation.loss
+        if kind == "auto":
+            kind = "bce" if self.images.multi_label else "cross-entropy"
+        weights = None
+        if settings.data.class_balance == "weights":
+            weights = class_weights(self.images.train.labels, len(self.images.label_names))
+        if weights is not None and kind == "bce" and not self.images.multi_label:
+            raise ValueError("--class-balance weights with --loss bce is for images of several classes; take sampling.")
+        loss = ClassificationLoss(kind, settings.optimisation.label_smoothing, weights).to(self.accelerator.device)
+        if self.teacher is None:
+            return ClassificationObjective(loss)
+        method = settings.method
+        return DistillationObjective(
+            loss,
+            self.teacher,
+            method.distillation,
+            method.distillation_weight,
+            method.distillation_temperature,
+            self.accelerator.autocast,
+        )
+
+    def _loader(self, images: Any, sampler: EpochSampler | None = None) -> DataLoader:
+        optimisation = self.settings.optimisation
+        size = optimisation.batch_size // optimisation.accumulation
+        loader = make_loader(images, size, self.settings.data.workers, self.accelerator.device, sampler)
+        return self.accelerator.prepare(loader)
 
     def _make_trainer(self) -> Trainer:
-        optimisation = self.settings.optimisation
-        preparation = Preparation(self.processor)
-        train = make_image_set(self.images.train, preparation, self.settings.augmentation, optimisation.seed)
-        evaluation = make_image_set(self.images.evaluation, preparation)
-        batch_size = optimisation.batch_size // optimisation.accumulation
-        train_loader = DataLoader(
-            train,
-            batch_size=batch_size,
-            shuffle=True,
-            drop_last=True,
-            # a loader without one draws from torch's generator whenever an epoch starts, and so disturbs dropout
-            generator=torch.Generator().manual_seed(optimisation.seed),
-            **self._loading(train),
-        )
-        eval_loader = DataLoader(evaluation, batch_size=batch_size, **self._loading(evaluation))
-        size = preparation.size()
-        optimizer = make_optimizer(self.model, optimisation, size)
+        settings = self.settings
+        optimisation, augmentation = settings.optimisation, settings.augmentation
+        train = make_image_set(self.images.train, self.preparation, augmentation, optimisation.seed)
+        stream = isinstance(self.images.train, Stream)
+        sampler = None
+        if not stream:
+            sampler = EpochSampler(
+                self.images.train.labels,
+                optimisation.seed,
+                augmentation.repeated_augmentation,
+                settings.data.class_balance == "sampling",
+            )
+        optimizer = make_optimizer(self.model, optimisation, self.preparation.size())
         average = make_average(self.model, optimisation.ema_decay) if optimisation.ema_decay else None
-        model, optimizer, train_loader, self.eval_loader = self.accelerator.prepare(
-            self.model, optimizer, train_loader, eval_loader
-        )
-        steps = len(train_loader) // optimisation.accumulation
+        if settings.method.teacher_head == "ridge":
+            self._fit_teacher()
+        model, optimizer = self.accelerator.prepare(self.model, optimizer)
+        train_loader = self._loader(train, sampler)
+        part = optimisation.batch_size // optimisation.accumulation
+        parts = len(train) // part if stream else len(train_loader)
+        steps = parts // optimisation.accumulation
         warmup = round(optimisation.warmup_epochs * steps)
         schedule = make_schedule(optimizer.optimizer, warmup, optimisation.epochs * steps)
-        classes = len(self.images.label_names)
-        kind = "cross-entropy" if optimisation.loss == "auto" else optimisation.loss
-        loss = ClassificationLoss(kind, optimisation.label_smoothing).to(self.accelerator.device)
-        return Trainer(
+        trainer = Trainer(
             self.accelerator,
             model,
             optimizer,
             schedule,
             train_loader,
-            ClassificationObjective(loss),
+            self.plan.objective,
             self._evaluate,
             train,
-            self.settings,
+            settings,
             self.output,
-            mixing=Mixing(self.settings.augmentation, classes, optimisation.seed),
-            average=average.to(self.accelerator.device) if average else None,
+            parts_per_epoch=parts if stream else None,
+            mixing=Mixing(augmentation, len(self.images.label_names), optimisation.seed),
+            average=average,
+            set_mode=self._set_mode,
+        )
+        trainer.progress.chunks = self.plan.chunks
+        return trainer
+
+    def _fit_teacher(self) -> None:
+        """A head for the teacher, from the training images without random changes."""
+        images = make_image_set(self.images.train, self.preparation)
+        self.teacher.fit_head(
+            self.accelerator,
+            self._loader(images),
+            len(self.images.label_names),
+            self.settings.method.ridge_strength,
+            self.output / "teacher_head.safetensors",
         )
 
-    def _evaluate(self, model: torch.nn.Module) -> dict[str, float]:
+    def _set_mode(self, model: nn.Module) -> None:
+        train_mode(model)
+        if self.settings.optimisation.freeze_batch_norm:
+            freeze_batch_norm(model)
+
+    def _evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures for the log, computed in the precision of the training."""
         with self.accelerator.autocast():
-            return {"accuracy": accuracy(predict(self.accelerator, model, self.eval_loader))}
+            predictions = predict(self.accelerator, model, self.eval_loader)
+        return headline(predictions)
 
-    def _loading(self, images: ImageSet) -> dict[str, Any]:
-        """Workers of a data loader: none for images that lie in memory."""
-        workers = self.settings.data.workers
-        if workers is None:
-            workers = 0 if isinstance(images, CachedImages) else min(usable_cores(), 8)
-        return {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": self.accelerator.device.type == "cuda",
-            "collate_fn": take_batch,
-        }
+    def _probe(self) -> Predictions:
+        """Nearest neighbours or ridge regression, which give the exported model its head."""
+        images = make_image_set(self.images.train, self.preparation)
+        method, names = self.settings.method, self.images.label_names
+        self.model.eval()
+        predictions = run_probe(method, self.accelerator, self.model, self._loader(images), self.eval_loader, names)
+        self.plain_model = self.model.eval()
+        if method.method == "ridge" and self.accelerator.is_main_process:
+            export(self.plain_model, self.output / "model", processor=self.processor)
+        return predictions
+
+    def _finish_training(self) -> Predictions:
+        """The plain model of all processes' weights, exported, and its answers as it will be loaded: in fp32."""
+        trainer, main = self.trainer, self.accelerator.is_main_process
+        if self.accelerator.distributed_type in SHARDING:
+            state = self.accelerator.get_state_dict(trainer.model)
+            self.plain_model = type(self.plan.model)(self.plan.model.config).eval()
+            if main:
+                self.plain_model.load_state_dict(state)
+        else:
+            self.plain_model = trainer.plain_model.eval()
+        if self.settings.method.method == "lora":
+            if main:
+                self.plain_model.save_pretrained(self.output / "adapter")
+            self.plain_model = merge_lora(self.plain_model).eval()
+        if main:
+            export(self.plain_model, self.output / "model", processor=self.processor)
+        answering = trainer.model if self.accelerator.distributed_type in SHARDING else self.plain_model
+        return predict(self.accelerator, answering, self.eval_loader)
 
     def _introduce(self) -> None:
-        images, optimisation, trainer = self.images, self.settings.optimisation, self.trainer
-        going_on = f", going on after step {trainer.progress.step}" if trainer.progress.step else ""
-        height, width = Preparation(self.processor).size()
-        self.accelerator.print(
-            f"Model: {self.settings.model.model or 'the quick start'} ({type(self.model).__name__}, "
-            f"{count_parameters(self.model):,} parameters), {height}x{width} pixels\n"
+        images, settings = self.images, self.settings
+        optimisation, method = settings.optimisation, settings.method
+        height, width = self.preparation.size()
+        trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        lines = [
+            f"Model: {settings.model.model or 'the quick start'} ({type(self.plan.model).__name__}, "
+            f"{count_parameters(self.model):,} parameters), {height}x{width} pixels",
             f"Data: {images.name}, {len(images.train)} images to train on, {len(images.evaluation)} to evaluate on "
-            f"({images.evaluation_split}), {len(images.label_names)} classes\n"
-            f"Training: {optimisation.epochs} epochs of {trainer.steps_per_epoch} steps of {optimisation.batch_size} "
-            f"images on {self.accelerator.num_processes} process(es), {self.accelerator.device.type}, "
-            f"{self.threads} thread(s), precision {optimisation.mixed_precision}{going_on}\n"
-            f"Folder: {self.output}"
-        )
-
-    def _predict_in_fp32(self) -> Predictions:
-        """Answers of the trained model as it will be loaded: without the wrapper that computes in less precision."""
-        self.plain_model = self.trainer.plain_model.eval()
-        return predict(self.accelerator, self.plain_model, self.eval_loader)
+            f"({images.evaluation_split}), {len(images.label_names)} classes",
+            *images.notes,
+        ]
+        if self.trainer is None:
+            lines.append(f"Method: {method.method} on the frozen model's features")
+        else:
+            step = self.trainer.progress.step
+            taught = "" if self.teacher is None else f", {method.distillation} distillation from {method.teacher}"
+            lines += [
+                f"Method: {method.method}, {trained:,} parameters trained{taught}",
+                f"Training: {optimisation.epochs} epochs of {self.trainer.steps_per_epoch} steps of "
+                f"{optimisation.batch_size} images on {self.accelerator.num_processes} process(es), "
+                f"{self.accelerator.device.type}, {self.threads} thread(s), precision {optimisation.mixed_precision}"
+                + (f", going on after step {step}" if step else ""),
+            ]
+        self.accelerator.print("\n".join([*lines, f"Folder: {self.output}"]))
 
     def _report(self, predictions: Predictions) -> dict[str, Any]:
-        """Measure, load the exported folder back, write metrics.json and say what there is."""
-        settings, images, progress = self.settings, self.images, self.trainer.progress
+        """Measure, load the exported folder back, write metrics.json and the report, and say what there is."""
+        settings, images = self.settings, self.images
         folder = self.output / "model"
-        seconds = max(progress.training_seconds, 1e-9)
+        exported = folder.exists()
         figures = {
-            "evaluation": compute_metrics(predictions, images.label_names),
-            "loaded_back": self._load_back(folder, predictions) if settings.run.verify else None,
-            "training": {
-                "epochs": settings.optimisation.epochs,
-                "steps": progress.step,
-                "seconds": round(seconds, 2),
-                "images_per_second": round(progress.step * settings.optimisation.batch_size / seconds, 2),
-                "share_waiting_for_data": round(progress.waiting_seconds / seconds, 4),
-                "precision": settings.optimisation.mixed_precision,
-            },
+            "evaluation": compute_metrics(predictions, images.label_names, images.multi_label),
+            "loaded_back": self._load_back(folder, predictions) if settings.run.verify and exported else None,
+            "training": None if self.trainer is None else self._training_figures(),
             "model": {
                 "name": settings.model.model or "quick start",
                 "class": type(self.plain_model).__name__,
                 "parameters": count_parameters(self.plain_model),
-                "image_size": list(Preparation(self.processor).size()),
+                "image_size": list(self.preparation.size()),
             },
-            "data": {
-                "name": images.name,
-                "training_images": len(images.train),
-                "evaluation_split": images.evaluation_split,
-                "labels": images.label_names,
-                "training_images_per_class": np.bincount(
-                    images.train.labels, minlength=len(images.label_names)
-                ).tolist(),
-            },
+            "data": self._data_figures(),
+            "method": settings.method.method,
             "preset": self.preset,
             "settings": settings.to_options(),
-            "machine": describe_machine(self.threads, self.accelerator.num_processes, self.accelerator.device),
-            "versions": describe_versions(),
-            "command": _command(),
-            "commit": find_commit(),
-            "started": self.started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "curves": plot_curves(read_log(self.trainer.log), self.output / "curves.png"),
+            **provenance(self.accelerator, self.threads, self.started),
         }
         write_json(self.output / "metrics.json", figures)
+        log = [] if self.trainer is None else read_log(self.trainer.log)
+        page = write_report(self.output, figures, predictions, images.evaluation, log)
         print(closing_words(self.output, figures, trust=any(folder.glob("*.py"))))
+        open_report(page, settings.run.open_report)
         return figures
+
+    def _training_figures(self) -> dict[str, Any]:
+        progress, optimisation = self.trainer.progress, self.settings.optimisation
+        seconds = max(progress.training_seconds, 1e-9)
+        return {
+            "epochs": progress.step / self.trainer.steps_per_epoch if progress.stopped else optimisation.epochs,
+            "steps": progress.step,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(progress.step * optimisation.batch_size / seconds, 2),
+            "share_waiting_for_data": round(progress.waiting_seconds / seconds, 4),
+            "precision": optimisation.mixed_precision,
+        }
+
+    def _data_figures(self) -> dict[str, Any]:
+        images = self.images
+        counts = None
+        if not isinstance(images.train, Stream):
+            labels = images.train.labels
+            counts = labels.sum(0) if images.multi_label else np.bincount(labels, minlength=len(images.label_names))
+            counts = counts.astype(int).tolist()
+        return {
+            "name": images.name,
+            "training_images": len(images.train),
+            "evaluation_split": images.evaluation_split,
+            "labels": images.label_names,
+            "training_images_per_class": counts,
+            "corrupt": images.corrupt,
+            "duplicates": None if images.duplicates is None else images.duplicates.count,
+        }
 
     def _load_back(self, folder: Path, predictions: Predictions) -> dict[str, Any]:
         """Compare the exported folder's answers with the model's."""
-        preparation = Preparation(self.processor)
-        table = choose_images(self.images.evaluation.images, preparation.size())
+        table = choose_images(self.images.evaluation.images, self.preparation.size())
         logits, labels = torch.from_numpy(predictions.logits[: len(table)]), predictions.labels[: len(table)]
         if self.accelerator.device.type != "cpu":  # another device rounds otherwise than the process to compare with
-            model = self.plain_model.cpu()
+            model, preparation = self.plain_model.cpu(), self.preparation
             with torch.inference_mode():
                 parts = [
                     model(pixel_values=preparation.scale(preparation.resize([to_rgb(image) for image in batch]))).logits
@@ -264,7 +390,24 @@ class Job:
         return load_back(folder, table, logits, labels, self.images.label_names, self.threads)
 
 
-def _command() -> str:
-    """How this process was started, without the interpreter's place on this machine."""
-    launcher = "accelerate launch: " if "ACCELERATE_MIXED_PRECISION" in os.environ else ""
-    return launcher + shlex.join(["python", *sys.orig_argv[1:]])
+def headline(predictions: Predictions) -> dict[str, float]:
+    """The figures that a log line has; the first is what early stopping watches."""
+    labels = torch.from_numpy(predictions.labels)
+    logits = torch.from_numpy(predictions.logits)
+    if predictions.multi_label:
+        hits = ((logits > 0) == (labels > 0.5)).all(1)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
+    else:
+        hits = logits.argmax(1) == labels
+        loss = nn.functional.cross_entropy(logits, labels)
+    return {"accuracy": hits.float().mean().item(), "evaluation_loss": loss.item()}
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each repeated block in its place, so that blocks of one shape share one compilation.
+
+    A family without such blocks is compiled as a whole.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for module in blocks or [model]:
+        module.compile(dynamic=False)

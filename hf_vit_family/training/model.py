@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The model and image processor that a run starts from."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -9,7 +9,9 @@ from ..hub.preprocessing import default_image_processor
 from ..loading import load_image_processor, load_model
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..zoo import create_model, list_models
+from ..zoo.registry import find_variant, variant_config
 from .configuration import QUICK_START_CONFIG, QUICK_START_MODEL, ModelSettings, parse_model_config
+from .resolution import change_resolution
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -21,55 +23,99 @@ def choose_preset(settings: ModelSettings) -> str:
     return "random weights" if _starts_random(settings) else "pretrained weights"
 
 
+class StartingPoint(NamedTuple):
+    """What a run starts from.
+
+    Attributes:
+        model: with a head for the data's classes, whose names are in its configuration.
+        processor: its image processor.
+        labels: the class names of a checkpoint whose head was kept, in its order; None for a new head.
+    """
+
+    model: PreTrainedModel
+    processor: Any
+    labels: list[str] | None
+
+
 def build_model(
-    settings: ModelSettings, label_names: list[str], image_size: int | None = None
-) -> tuple[PreTrainedModel, Any]:
+    settings: ModelSettings, label_names: list[str], image_size: int | None = None, multi_label: bool = False
+) -> StartingPoint:
     """The model with a head for the classes, their names in its configuration, and its image processor.
 
     Args:
         settings: which model.
         label_names: name of every class.
-        image_size: side in pixels of the images it will be given; None for the model's own.
+        image_size: side in pixels of the images it will be given; None for the model's own. Positions of loaded
+            weights are interpolated.
+        multi_label: whether an image has any number of classes.
 
     Raises:
         ValueError: an unknown model or field of its configuration, or weights that cannot be loaded.
     """
     overrides = parse_model_config(settings.model_config)
-    if image_size is not None:
-        overrides.setdefault("image_size", image_size)
     labels = {
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: index for index, name in enumerate(label_names)},
         # without it transformers' loss would guess the kind of problem from the labels and save the guess
-        "problem_type": "single_label_classification",
+        "problem_type": "multi_label_classification" if multi_label else "single_label_classification",
     }
     if settings.model is None:
-        model = create_model(QUICK_START_MODEL, **{**QUICK_START_CONFIG, **overrides, **labels})
+        size = {} if image_size is None else {"image_size": image_size}
+        model = create_model(QUICK_START_MODEL, **{**QUICK_START_CONFIG, **size, **overrides, **labels})
         # the published sizes' crop of 90 % would cut into 28 pixels, and a grey image has no colours' statistics
         side = model.config.image_size
-        return model, HfvfImageProcessor(size=side, crop_pct=1.0, image_mean=HALF, image_std=HALF)
+        processor = HfvfImageProcessor(size=side, crop_pct=1.0, image_mean=HALF, image_std=HALF)
+        return StartingPoint(model, processor, None)
     if _starts_random(settings):
-        model = create_model(settings.model, **overrides, **labels)
+        sized = image_size is not None and hasattr(variant_config(find_variant(settings.model)[0]), "image_size")
+        size = {"image_size": image_size} if sized else {}
+        model = create_model(settings.model, **{**size, **overrides, **labels})
         processor = default_image_processor(model)
         # the crop of published checkpoints belongs to their weights; a model that starts anew sees whole images
         if isinstance(processor, HfvfImageProcessor):
             processor = HfvfImageProcessor.from_dict({**processor.to_dict(), "crop_pct": 1.0})
-        return model, processor
+        elif image_size is not None:
+            processor = _resize_processor(processor, image_size)
+        return StartingPoint(model, processor, None)
 
-    model = load_model(settings.model, num_labels=len(label_names), **overrides)
+    model = _load(settings.model, label_names, overrides, image_size)
+    known = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    kept = None if known == [f"LABEL_{index}" for index in range(len(known))] else known
     for key, value in labels.items():
         setattr(model.config, key, value)
     processor = load_image_processor(settings.model)
-    if image_size is None:
-        return model, processor
-    if isinstance(processor, HfvfImageProcessor):
-        return model, load_image_processor(settings.model, size=image_size)
-    return model, default_image_processor(model)
+    if image_size is not None:
+        if isinstance(processor, HfvfImageProcessor):
+            processor = load_image_processor(settings.model, size=image_size)
+        else:
+            processor = _resize_processor(processor, image_size)
+    return StartingPoint(model, processor, kept)
 
 
 def count_parameters(model: PreTrainedModel) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _load(name: str, label_names: list[str], overrides: dict[str, Any], image_size: int | None) -> PreTrainedModel:
+    """The checkpoint at a resolution, with a new head where it has another number of classes."""
+    model = load_model(name, num_labels=len(label_names), **overrides)
+    if image_size is None:
+        return model
+    if model.config.model_type.startswith("hfvf_"):  # load_model interpolates their tables
+        return load_model(name, num_labels=len(label_names), **{"image_size": image_size, **overrides})
+    return change_resolution(model, image_size)
+
+
+def _resize_processor(processor: Any, image_size: int) -> Any:
+    """One of transformers' image processors for another size, with the same ratio of resizing to cropping."""
+    edges = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
+    scale = image_size / min(value for value in dict(edges).values() if value)
+    fields = processor.to_dict()
+    for key in ("size", "crop_size"):
+        if fields.get(key):
+            fields[key] = {edge: round(value * scale) for edge, value in fields[key].items() if value}
+    return type(processor).from_dict(fields)
 
 
 def _starts_random(settings: ModelSettings) -> bool:

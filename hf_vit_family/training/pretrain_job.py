@@ -1,12 +1,13 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """One run of masked-image pretraining: data, model and loop put together, then measured, drawn and exported."""
 
+import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate import DataLoaderConfiguration
 from accelerate.utils import broadcast_object_list, set_seed
 from datasets import disable_progress_bars
 from torch import nn
@@ -24,6 +25,7 @@ from .model import build_model, count_parameters
 from .optimisation import make_optimizer, make_schedule
 from .preparation import Preparation
 from .pretrain_configuration import PretrainSettings
+from .processes import gather_model, make_accelerator
 from .reconstructions import draw_reconstructions
 from .report import provenance, write_json
 from .run_folder import SETTINGS, create_folder
@@ -52,7 +54,7 @@ class PretrainJob:
         optimisation.mixed_precision = choose_precision(optimisation.mixed_precision)
         self.threads = set_threads(optimisation.threads)
         torch.use_deterministic_algorithms(optimisation.deterministic)
-        self.accelerator = Accelerator(
+        self.accelerator = make_accelerator(
             mixed_precision=optimisation.mixed_precision,
             gradient_accumulation_steps=optimisation.accumulation,
             dataloader_config=DataLoaderConfiguration(
@@ -62,8 +64,9 @@ class PretrainJob:
         with self.accelerator.local_main_process_first():
             self.images = load_images(settings.data, optimisation.seed)
         set_seed(optimisation.seed)
-        classifier, self.processor = build_model(settings.model, self.images.label_names, settings.data.image_size)
+        classifier, self.processor, _ = build_model(settings.model, self.images.label_names, settings.data.image_size)
         self.model = MaskedImageModel(classifier.base_model)
+        self.whole = copy.deepcopy(self.model)  # takes up the weights that FSDP spreads over processes
         if optimisation.activation_checkpointing:
             enable_activation_checkpointing(self.model.encoder)
         self.preparation = Preparation(self.processor)
@@ -87,7 +90,7 @@ class PretrainJob:
             trainer.resume()
         self._introduce()
         trainer.train()
-        model = trainer.plain_model.eval()
+        model = gather_model(self.accelerator, trainer.model, self.whole).to(self.accelerator.device).eval()
         after = self.evaluate(model)[FIGURE]
         figures = self._report(model, before, after) if self.accelerator.is_main_process else {}
         self.accelerator.wait_for_everyone()

@@ -122,7 +122,8 @@ class StreamedImages(IterableDataset):
     An epoch has exactly `images_per_epoch` images: a shorter stream begins again, shuffled otherwise; of a longer one
     the rest is left out. An epoch that is read again from its start is the same, so that a resumed run is exact.
     One worker of a data loader reads, so that the order does not depend on how many there are; it decodes on all
-    cores, and further workers do nothing. Of several processes each reads the whole stream and takes its share.
+    cores, and further workers do nothing. Of several processes each reads the whole stream and takes its share. There
+    is no `len`, for accelerate would make a wrong one for a share of it.
 
     Args:
         stream: the images.
@@ -145,13 +146,14 @@ class StreamedImages(IterableDataset):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers are other processes
         self._skipped = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def __len__(self) -> int:
-        return self.images_per_epoch
-
     @property
     def skipped(self) -> int:
         """How many images could not be read since the epoch began."""
         return int(self._skipped)
+
+    def name_of(self, index: int) -> str:
+        """What an image is called in a message: its place in the pass, as a stream has no rows."""
+        return f"image {index} of this pass over the stream"
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is read next, also to workers that are running."""

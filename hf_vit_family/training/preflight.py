@@ -1,0 +1,333 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""What is looked at before the first step, and alone with `--check`.
+
+Every check is a function of a `Plan` that yields its findings. An error stops the run, a warning is told.
+"""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..hub.preprocessing import family_of, known_preprocessing
+from .configuration import FinetuneSettings
+from .data import LabelledImages, Stream
+from .losses import Objective
+from .memory import bytes_of_state, bytes_per_image, free_disk, free_memory, needed_chunks, readable
+
+FEW_IMAGES = 5
+UNEQUAL = 10
+SMALL_BATCH = 16
+TRACKERS = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
+
+
+@dataclass
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: what was looked at.
+        level: `"ok"`, `"warning"` or `"error"`.
+        message: one sentence: what is, and what to change.
+    """
+
+    check: str
+    level: Literal["ok", "warning", "error"]
+    message: str
+
+
+@dataclass
+class Plan:
+    """What is about to run.
+
+    Attributes:
+        settings: without open options.
+        images: the data.
+        model: with its head, on its device.
+        start_labels: the class names of the checkpoint that the model starts from, in the order of its head; None for
+            random weights or another number of classes.
+        processor: of the images.
+        image_size: (height, width) in pixels that the model is given.
+        objective: of a step.
+        processes: over how many a batch is spread.
+        device: where it runs.
+        chunks: in how many chunks a part of a step has to be computed; `check_memory` sets it.
+    """
+
+    settings: FinetuneSettings
+    images: LabelledImages
+    model: nn.Module
+    start_labels: list[str] | None
+    processor: Any
+    image_size: tuple[int, int]
+    objective: Objective
+    processes: int
+    device: torch.device
+    chunks: int = 1
+
+    @property
+    def part(self) -> int:
+        """Images in one part of a step on one process."""
+        return self.settings.optimisation.batch_size // self.settings.optimisation.accumulation // self.processes
+
+    def batch(self, count: int) -> dict[str, torch.Tensor]:
+        """A batch of grey images, as the loader would give it."""
+        labels = torch.zeros(count, dtype=torch.int64, device=self.device)
+        if self.images.multi_label:
+            labels = torch.zeros(count, len(self.images.label_names), device=self.device)
+        pixels = torch.zeros(count, 3, *self.image_size, device=self.device)
+        return {"pixel_values": pixels, "labels": labels, "indices": torch.arange(count, device=self.device)}
+
+
+def run_checks(plan: Plan) -> list[Finding]:
+    """All findings, check by check; each check says at least that all is well."""
+    findings = []
+    for check in CHECKS:
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        found = [Finding(name, level, message) for level, message in check(plan)]
+        findings += found
+        if any(finding.level == "error" for finding in found) and check is check_image_size:
+            break  # what follows sends images through the model
+    return findings
+
+
+def check_classes(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Number of images of each class."""
+    names = plan.images.label_names
+    if isinstance(plan.images.train, Stream):
+        yield "ok", f"{len(names)} classes; a stream's images are not counted before."
+        return
+    labels = plan.images.train.labels
+    counts = labels.sum(0).astype(int) if plan.images.multi_label else np.bincount(labels, minlength=len(names))
+    few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
+    if few:
+        yield "warning", f"Classes with fewer than {FEW_IMAGES} training images: {', '.join(few[:10])}."
+    ratio = counts.max() / max(counts.min(), 1)
+    if ratio > UNEQUAL and plan.settings.data.class_balance == "none":
+        yield (
+            "warning",
+            f"The largest class has {ratio:.0f} times as many images as the smallest; --class-balance weights or "
+            "--class-balance sampling evens that out.",
+        )
+    yield "ok", f"{len(names)} classes with {counts.min()} to {counts.max()} training images."
+
+
+def check_label_order(plan: Plan) -> Iterator[tuple[str, str]]:
+    """The head's classes against the data's, and against those of the checkpoint it comes from."""
+    names, config = plan.images.label_names, plan.model.config
+    head = [config.id2label[index] for index in range(config.num_labels)]
+    if head != names:
+        yield (
+            "error",
+            f"The head has the classes {_some(head)}, the data {_some(names)}; expected the same in one order.",
+        )
+        return
+    if plan.start_labels is not None and plan.start_labels != names:
+        order = "in another order" if sorted(plan.start_labels) == sorted(names) else "others"
+        yield (
+            "warning",
+            f"The checkpoint's head has as many classes, but {order}: {_some(plan.start_labels)}; training begins with "
+            f"its weights for {_some(names)}.",
+        )
+    yield "ok", f"The head's classes are the data's: {_some(names)}."
+
+
+def check_preprocessing(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Mean, deviation, resizing and channels against those of the published checkpoint, if it is one."""
+    family = family_of(plan.model)
+    published = None
+    if family is not None and plan.start_labels is not None:
+        published = known_preprocessing(plan.model.config, family)
+    if published is None:
+        yield "ok", "No published checkpoint to compare the image processor with."
+        return
+    processor = plan.processor
+    differing = []
+    for name, expected in (("image_mean", published.mean), ("image_std", published.std)):
+        given = getattr(processor, name, None)
+        if given is not None and not np.allclose(given, expected, atol=1e-3):
+            differing.append(f"{name} is {list(given)}, the checkpoint was trained with {list(expected)}")
+    if differing:
+        yield "warning", "; ".join(differing) + "."
+    else:
+        yield "ok", "The image processor normalises as the checkpoint was trained."
+
+
+def check_image_size(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Whether the model takes images of this size, and what becomes of the data's."""
+    height, width = plan.image_size
+    least = getattr(plan.model, "minimum_image_size", (1, 1))
+    if height < least[0] or width < least[1]:
+        yield (
+            "error",
+            f"Images of {height}x{width} pixels are too small; the model takes {least[0]}x{least[1]} and more.",
+        )
+        return
+    training = plan.model.training
+    plan.model.eval()
+    try:
+        with torch.no_grad():
+            plan.model(pixel_values=plan.batch(1)["pixel_values"])
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        yield (
+            "error",
+            f"The model does not take images of {height}x{width} pixels: {reason}; --image-size sets another.",
+        )
+        return
+    finally:
+        plan.model.train(training)
+    train = plan.images.train
+    first = train.first_image() if isinstance(train, Stream) else train.images[0]["image"]
+    if max(height / first.height, width / first.width) > 4:
+        yield (
+            "warning",
+            f"The first image has {first.height}x{first.width} pixels and is enlarged to {height}x{width}; a smaller "
+            "--image-size would cost less.",
+        )
+    yield "ok", f"The model takes images of {height}x{width} pixels."
+
+
+def check_loss(plan: Plan) -> Iterator[tuple[str, str]]:
+    """The loss against mixing, the kind of labels and the configuration's kind of problem."""
+    settings = plan.settings
+    optimisation, augmentation = settings.optimisation, settings.augmentation
+    mixing = augmentation.mixup > 0 or augmentation.cutmix > 0
+    expected = "multi_label_classification" if plan.images.multi_label else "single_label_classification"
+    kind = plan.model.config.problem_type
+    if kind != expected:
+        yield "error", f"The configuration's problem_type is {kind!r}; expected {expected!r} for these labels."
+    if plan.images.multi_label and optimisation.loss == "cross-entropy":
+        yield "error", "--loss is cross-entropy, but images have several classes; expected --loss bce."
+    if plan.images.multi_label and settings.method.distillation == "hard":
+        yield "error", "--distillation is hard, but images have several classes; expected soft."
+    if mixing and settings.method.method in ("knn", "ridge"):
+        yield "warning", f"--mixup and --cutmix have no effect with --method {settings.method.method}."
+    if mixing and plan.part < 2:
+        yield "error", f"Mixing needs two images at least, but a part of a step has {plan.part} on each process."
+    if mixing and optimisation.label_smoothing and settings.data.class_balance == "weights":
+        yield "warning", "Mixing, label smoothing and class weights together make targets that are hard to interpret."
+    if optimisation.label_smoothing and plan.images.multi_label:
+        yield "warning", "--label-smoothing draws the targets of several classes towards a half; 0 is usual there."
+    yield "ok", f"{'Mixed labels' if mixing else 'Labels'} and loss fit together."
+
+
+def check_batch_norm(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Enough images for the statistics of BatchNorm."""
+    optimisation = plan.settings.optimisation
+    has = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in plan.model.modules())
+    if optimisation.sync_batch_norm and plan.device.type != "cuda":
+        yield (
+            "error",
+            f"--sync-batch-norm needs GPUs, but this runs on {plan.device.type}; --freeze-batch-norm does not.",
+        )
+    if has and not optimisation.freeze_batch_norm and not optimisation.sync_batch_norm and plan.part < SMALL_BATCH:
+        yield (
+            "warning",
+            f"BatchNorm sees {plan.part} images at a time on each process, fewer than {SMALL_BATCH}; "
+            "--freeze-batch-norm, or --sync-batch-norm on GPUs, does without their statistics.",
+        )
+    yield "ok", "BatchNorm has enough images." if has else "The model has no BatchNorm."
+
+
+def check_device(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Precision, compiler and trackers."""
+    optimisation = plan.settings.optimisation
+    if optimisation.mixed_precision == "fp16" and plan.device.type == "cpu":
+        yield "error", "--mixed-precision is fp16, which needs a GPU; expected bf16 or no."
+    if optimisation.compile and plan.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+        yield "error", "--compile needs a C++ compiler on a CPU, and neither g++ nor clang++ was found."
+    for name in plan.settings.run.trackers:
+        if name not in TRACKERS:
+            yield "error", f"--trackers names {name!r}; expected some of {', '.join(TRACKERS)}."
+        elif importlib.util.find_spec(TRACKERS[name]) is None:
+            yield "error", f"--trackers names {name}, which is not installed: pip install {TRACKERS[name]}."
+    if optimisation.warmup_epochs >= optimisation.epochs:
+        yield (
+            "warning",
+            f"--warmup-epochs is {optimisation.warmup_epochs} of {optimisation.epochs} epochs: the learning rate never "
+            "gets to fall.",
+        )
+    yield "ok", f"Runs on {plan.device.type}, precision {optimisation.mixed_precision}."
+
+
+def check_memory(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Memory for one step; the plan's chunks are set so that it suffices."""
+    optimisation = plan.settings.optimisation
+    if plan.settings.method.method in ("knn", "ridge"):
+        yield "ok", "Nothing is trained."
+        return
+    per_image = bytes_per_image(plan.model, plan.objective, plan.batch(2))
+    states = 2 if optimisation.optimizer == "adamw" else 1
+    state = bytes_of_state(plan.model, states, optimisation.ema_decay > 0)
+    free = free_memory(plan.device)
+    chunks = needed_chunks(plan.part, per_image, state, free)
+    told = (
+        f"about {readable(state)} for weights and optimiser and {readable(per_image)} for each of {plan.part} images; "
+        f"{readable(free)} are free"
+    )
+    if chunks is None:
+        yield (
+            "error",
+            f"One image does not fit into memory: {told}. A smaller model or --image-size, or "
+            "--activation-checkpointing, needs less.",
+        )
+        return
+    if chunks > 1:
+        yield "warning", f"A step needs {told}: {-(-plan.part // chunks)} images are computed at once."
+    plan.chunks = chunks
+    yield "ok", f"A step needs {told}."
+
+
+def check_disk(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Disk for the checkpoints, one more than are kept, and the exported model."""
+    optimisation, run = plan.settings.optimisation, plan.settings.run
+    states = 2 if optimisation.optimizer == "adamw" else 1
+    checkpoint = bytes_of_state(plan.model, states - 1, optimisation.ema_decay > 0)  # gradients are not saved
+    needed = checkpoint * (run.keep_checkpoints + 1) + sum(parameter.nbytes for parameter in plan.model.parameters())
+    free = free_disk(Path(run.output or "runs"))
+    told = f"{run.keep_checkpoints + 1} checkpoints and the model need {readable(needed)}, {readable(free)} are free"
+    if needed > free:
+        yield "error", f"The disk is too small: {told}. --keep-checkpoints 1 or another --output may help."
+    else:
+        yield "ok", f"The disk suffices: {told}."
+
+
+def check_data(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Corrupt images and duplicates that loading found."""
+    images = plan.images
+    if images.corrupt:
+        yield "warning", f"{len(images.corrupt)} images cannot be read and are left out: {_some(images.corrupt, 3)}."
+    duplicates = images.duplicates
+    if duplicates is not None and duplicates.count:
+        yield (
+            "warning",
+            f"{duplicates.count} images of the evaluation split are also in the training split, for example "
+            f"{' = '.join(duplicates.examples[0])}: the accuracy will be too high.",
+        )
+    yield "ok", f"Images from {images.name}, labels by {images.evaluation_split} for evaluation."
+
+
+CHECKS = (
+    check_data,
+    check_classes,
+    check_label_order,
+    check_preprocessing,
+    check_loss,
+    check_device,
+    check_batch_norm,
+    check_image_size,
+    check_memory,
+    check_disk,
+)
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,145 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""What every kind of run sets up alike: accelerator, folder, loaders, and its end with the launcher."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration, broadcast_object_list
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .configuration import FinetuneSettings, OptimisationSettings
+from .hardware import usable_cores
+from .images import CachedImages, take_batch
+from .run_folder import RUNS, SETTINGS, create_folder
+from .streaming import StreamedImages
+
+MOST_WORKERS = 8
+
+
+def make_accelerator(optimisation: OptimisationSettings, trackers: Sequence[str] = ()) -> Accelerator:
+    """The accelerator of a run: a loader's batch is what all processes take together."""
+    if optimisation.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to give equal bits
+        torch.use_deterministic_algorithms(True)
+    return Accelerator(
+        mixed_precision=optimisation.mixed_precision,
+        # the loop says itself when a step is whole
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),
+        dataloader_config=DataLoaderConfiguration(
+            split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
+        ),
+        log_with=list(trackers) or None,
+        project_config=ProjectConfiguration(project_dir=str(RUNS), logging_dir=str(RUNS)),
+    )
+
+
+def start_trackers(accelerator: Accelerator, settings: FinetuneSettings, output: Path) -> None:
+    """Let the chosen trackers begin, with the run's options as their configuration."""
+    if settings.run.trackers:
+        accelerator.project_configuration.logging_dir = str(output / "trackers")
+        plain = {
+            name: value if isinstance(value, int | float | str | bool) else str(value)
+            for name, value in settings.to_options().items()
+        }
+        accelerator.init_trackers("hf_vit_family", config=plain)
+
+
+def open_folder(accelerator: Accelerator, settings: FinetuneSettings) -> Path:
+    """The run's folder with its settings, which the main process creates and everybody hears of.
+
+    Raises:
+        ValueError: it cannot be created, or holds something already.
+    """
+    answer: list[str | None] = [None, None]
+    if settings.run.resume:
+        return Path(settings.run.output)
+    if accelerator.is_main_process:
+        try:
+            folder = create_folder(settings.run.output, settings.data.data)
+            settings.run.output = str(folder)
+            settings.save(folder / SETTINGS)
+            answer = [str(folder), None]
+        except (ValueError, OSError) as error:
+            answer = [None, str(error)]
+    folder, problem = broadcast_object_list(answer)
+    if problem is not None:
+        raise ValueError(problem)
+    settings.run.output = folder
+    return Path(folder)
+
+
+def fit_batch_size(accelerator: Accelerator, optimisation: OptimisationSettings, images: int) -> None:
+    """Split a batch over processes and parts; take a smaller one where there are not enough images.
+
+    Raises:
+        ValueError: it cannot be split evenly, or there are fewer images than parts.
+    """
+    parts = optimisation.accumulation * accelerator.num_processes
+    if optimisation.batch_size % parts:
+        raise ValueError(
+            f"--batch-size is {optimisation.batch_size}; expected a multiple of {parts}, the number of processes "
+            "times --accumulation."
+        )
+    if images < optimisation.batch_size:
+        smaller = images // parts * parts
+        if not smaller:
+            raise ValueError(f"There are {images} training images; expected at least {parts}, one for each part.")
+        accelerator.print(f"There are {images} training images only: the batch size is {smaller}.")
+        optimisation.batch_size = smaller
+
+
+def make_loader(
+    images: Dataset, batch_size: int, workers: int | None, device: torch.device, sampler: Sampler | None = None
+) -> DataLoader:
+    """A loader of whole batches.
+
+    Args:
+        images: an image set or a stream.
+        batch_size: over all processes.
+        workers: processes that load images; None for none where the images lie in memory, one for a stream, and
+            otherwise one a core.
+        device: where the batches go.
+        sampler: the order of an epoch, which then leaves out what is too little for a batch; None for the order of
+            the set, to its end.
+    """
+    stream = isinstance(images, StreamedImages)
+    if workers is None:
+        workers = 0 if isinstance(images, CachedImages) else min(usable_cores(), MOST_WORKERS)
+    if stream:
+        workers = min(workers, 1)  # two would read the same stream
+    options: dict[str, Any] = {} if stream else {"collate_fn": take_batch}
+    return DataLoader(
+        images,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=sampler is not None or stream,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(0),  # a loader must not draw from the generator that dropout uses
+        **options,
+    )
+
+
+def end_with_launcher(seconds: float = 1.0) -> None:
+    """End this process when the launcher that started it is gone, even where that was killed.
+
+    Without this, `kill -9` of `accelerate launch` or `torchrun` leaves processes that go on training.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+    if not launched or os.name != "posix":
+        return
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(seconds)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-launcher").start()
