@@ -1,22 +1,34 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The data of fine-tuning: reading, checking, drawing and changing images."""
 
+import os
+
 import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
-from training_data import CLASSES, own_caches, pictures, settings_for, table, write_images, write_parquet  # noqa: F401
+from training_data import (  # noqa: F401 - own_caches is a fixture
+    CLASSES,
+    own_caches,
+    pictures,
+    settings_for,
+    table,
+    write_images,
+    write_parquet,
+    write_shards,
+)
 from transformers import MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
-from hf_vit_family.training.augmentation import ResizedCropFlip, crop_and_flip
+from hf_vit_family.training.augmentation import ResizedCropFlip, TensorChanges, crop_and_flip
 from hf_vit_family.training.configuration import AugmentationSettings
 from hf_vit_family.training.data import DataError, load_images
 from hf_vit_family.training.images import CachedImages, DecodedImages, make_image_set
 from hf_vit_family.training.preparation import Preparation
 from hf_vit_family.training.randomness import hash_counters, image_draws
+from hf_vit_family.training.splits import Split, hold_out
 
 
 class TestRandomness:
@@ -58,6 +70,42 @@ class TestAugmentation:
         torch.set_rng_state(state)
         change(image, epoch=2, index=3)
         assert torch.equal(torch.get_rng_state(), state)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            AugmentationSettings(policy="rand-augment"),
+            AugmentationSettings(policy="trivial-augment"),
+            AugmentationSettings(random_erasing=1.0),
+            AugmentationSettings(policy="rand-augment", rand_augment_magnitude=30, random_erasing=0.5),
+        ],
+        ids=lambda settings: f"{settings.policy}-{settings.random_erasing}",
+    )
+    def test_changes_of_a_tensor_depend_on_seed_epoch_and_image_only(self, settings):
+        images = torch.randint(0, 256, (12, 3, 20, 24), dtype=torch.uint8)
+        change = TensorChanges(1, settings, fill=(10, 20, 30))
+        state = torch.get_rng_state()
+        together = change(images, 2, np.arange(12))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert together.shape == images.shape and together.dtype == torch.uint8
+        torch.rand(5)
+        alone = change(images[[7, 3]], 2, np.array([7, 3]))
+        assert torch.equal(alone, together[[7, 3]])
+        for other in (
+            change(images, 3, np.arange(12)),
+            TensorChanges(2, settings, (10, 20, 30))(images, 2, np.arange(12)),
+        ):
+            assert not torch.equal(other, together)
+        assert not torch.equal(together, images)
+
+    def test_erasing_fills_a_rectangle_with_the_mean_colour(self):
+        images = torch.full((4, 3, 20, 20), 200, dtype=torch.uint8)
+        changed = TensorChanges(0, AugmentationSettings(random_erasing=1.0), (10, 20, 30))(images, 0, np.arange(4))
+        for image in changed:
+            erased = (image == torch.tensor([10, 20, 30])[:, None, None]).all(0)
+            rows, columns = erased.any(1).nonzero().flatten(), erased.any(0).nonzero().flatten()
+            assert erased.sum() == len(rows) * len(columns) > 0
+            assert (image[:, ~erased] == 200).all()
 
 
 class TestData:
@@ -146,6 +194,198 @@ class TestData:
         with pytest.raises(DataError, match=r"no embedded data set \(fashion_mnist\), and could not be loaded"):
             load_images(settings_for("nobody/nothing"), seed=0)
 
+    def test_several_classes_an_image_become_zeros_and_ones(self, tmp_path):
+        values = [["b", "a"], [], ["c"], ["a"]]
+        table(tmp_path, {"labels": values, "image": [None] * 4}, {"labels": values[::-1]}, fill_images=True)
+        images = load_images(settings_for(tmp_path), seed=0)
+        assert images.multi_label and images.label_names == ["a", "b", "c"]
+        expected = [[1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]]
+        assert images.train.labels.tolist() == expected and images.train.labels.dtype == np.float32
+        assert images.evaluation.labels.tolist() == expected[::-1]
+        with pytest.raises(DataError, match=r"in row 0 \(\['b', 'a'\]\); expected one class an image, as --no-multi"):
+            load_images(settings_for(tmp_path, multi_label=False), seed=0)
+
+    @pytest.mark.parametrize("values", [[[3], [1], [3], [1]], [[0], [1], [0], [1]]])
+    def test_multi_label_can_be_chosen(self, tmp_path, values):
+        table(tmp_path, {"label": values, "image": [None] * 4}, fill_images=True)
+        assert load_images(settings_for(tmp_path), seed=0).multi_label
+        images = load_images(settings_for(tmp_path, multi_label=False), seed=0)
+        assert not images.multi_label and images.train.labels.tolist() in ([1, 0, 1, 0], [0, 1, 0, 1])
+        write_images(tmp_path / "photos", 4)
+        images = load_images(settings_for(tmp_path / "photos", multi_label=True), seed=0)
+        assert images.multi_label and (images.train.labels.sum(1) == 1).all()
+
+    def test_lists_of_named_classes_and_json_records_of_shards(self, tmp_path):
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.List(datasets.ClassLabel(names=["x", "y", "z"]))}
+        )
+        columns = {"image": pictures(4), "label": [[0, 2], [1], [2], [1]]}
+        saved = tmp_path / "saved"
+        datasets.DatasetDict(
+            {split: datasets.Dataset.from_dict(columns, features=features) for split in ("train", "test")}
+        ).save_to_disk(saved)
+        before = sorted(path.name for path in saved.rglob("*"))
+        images = load_images(settings_for(saved), seed=0)
+        assert images.train.labels.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1], [0, 1, 0]]
+        assert sorted(path.name for path in saved.rglob("*")) == before, "nothing is written into the user's folder"
+
+        write_shards(tmp_path / "shards", "train", [["x"], ["x", "y"]], record=True)
+        write_shards(tmp_path / "shards", "test", [["y"], ["x"]], record=True)
+        images = load_images(settings_for(tmp_path / "shards"), seed=0)
+        assert images.label_names == ["x", "y"] and images.train.labels.tolist() == [[1, 0], [1, 1]]
+
+    def test_shards_of_a_web_dataset(self, tmp_path):
+        write_shards(tmp_path, "train", [4, 2, 4, 2], shards=2)
+        write_shards(tmp_path, "validation", [2, 4])
+        images = load_images(settings_for(tmp_path), seed=0)
+        assert images.label_names == ["2", "4"] and images.evaluation_split == "validation"
+        assert sorted(images.train.labels.tolist()) == [0, 0, 1, 1] and images.evaluation.labels.tolist() == [0, 1]
+        assert images.train.name_of(1) == "sample 0002.png (row 1 of train)"
+
+    def test_metadata_beside_the_images_names_their_classes(self, tmp_path):
+        for split in ("train", "test"):
+            write_images(tmp_path / split, 3, classes=["."])
+            lines = ["file_name,label", *(f"0{number}.png,{'no' if number else 'yes'}" for number in range(3))]
+            (tmp_path / split / "metadata.csv").write_text("\n".join(lines) + "\n")
+        images = load_images(settings_for(tmp_path), seed=0)
+        assert images.label_names == ["no", "yes"] and images.train.labels.tolist() == [1, 0, 0]
+
+    def test_classes_that_are_called_like_splits(self, tmp_path):
+        """`datasets` alone would take the class `train` for the training split."""
+        write_images(tmp_path / "vehicles", 4, classes=["bus", "test car", "train"])
+        images = load_images(settings_for(tmp_path / "vehicles"), seed=0)
+        assert images.label_names == ["bus", "test car", "train"]
+        assert (len(images.train), len(images.evaluation)) == (9, 3)
+        for split in ("training", "val"):
+            write_images(tmp_path / "split" / split, 2, classes=["dev kit", "test card"])
+        (tmp_path / "split" / "training" / "dev kit" / "00.png").rename(
+            tmp_path / "split" / "training" / "dev kit" / "test-00.png"
+        )
+        images = load_images(settings_for(tmp_path / "split"), seed=0)
+        assert images.label_names == ["dev kit", "test card"] and images.evaluation_split == "validation"
+        assert images.train.labels.tolist() == images.evaluation.labels.tolist() == [0, 0, 1, 1]
+
+    def test_names_with_spaces_and_umlauts_and_files_of_other_endings(self, tmp_path):
+        write_images(tmp_path / "my photos", 2, classes=["große Katze", "犬 2"])
+        (tmp_path / "my photos" / "犬 2" / "a b.HEIC").write_bytes(b"x")
+        images = load_images(settings_for(tmp_path / "my photos"), seed=0)
+        assert images.label_names == ["große Katze", "犬 2"]
+        assert images.notes == ["1 files are no images by their ending and are left out: .heic (1)."]
+
+    def test_a_multi_label_split_has_every_class_on_both_sides(self, tmp_path):
+        generator = np.random.default_rng(0)
+        labels = (generator.random((120, 6)) < [0.5, 0.3, 0.1, 0.03, 0.03, 0.03]).astype(np.float32)
+        labels[:, 3:] = 0
+        labels[:2, 3] = labels[1:4, 4] = labels[[0, 3], 5] = 1
+        rows = datasets.Dataset.from_dict({"image": list(range(120))})
+        first = hold_out(Split(rows, labels), list("abcdef"), 0.2, seed=0)
+        train, evaluation = first
+        assert sorted([*train.rows, *evaluation.rows]) == list(range(120))
+        assert train.labels.any(0).all() and evaluation.labels.any(0).all()
+        shares = evaluation.labels.sum(0) / labels.sum(0)
+        assert np.abs(shares[:3] - 0.2).max() < 0.12
+        assert (hold_out(Split(rows, labels), list("abcdef"), 0.2, seed=0)[1].rows == evaluation.rows).all()
+
+    def test_images_of_both_splits_are_found_and_named(self, tmp_path):
+        write_images(tmp_path / "train", 4)
+        write_images(tmp_path / "test", 4, seed=1)
+        Image.open(tmp_path / "train" / "cat" / "02.png").save(tmp_path / "test" / "cat" / "00.bmp")
+        Image.open(tmp_path / "train" / "dog" / "01.png").save(tmp_path / "test" / "bird" / "03.png")
+        report = load_images(settings_for(tmp_path), seed=0).duplicates
+        assert (report.count, report.other_labels) == (2, 1)
+        assert report.examples == [
+            ("test/bird/03.png", "train/dog/01.png"),
+            ("test/cat/00.bmp", "train/cat/02.png"),
+        ]
+        assert load_images(settings_for(tmp_path, find_duplicates=False), seed=0).duplicates is None
+
+    def test_names_of_images_are_those_of_the_data(self, tmp_path):
+        write_images(tmp_path / "photos", 6)
+        images = load_images(settings_for(tmp_path / "photos", train_images=4, eval_images=2), seed=0)
+        for split in (images.train, images.evaluation):
+            for row in range(len(split)):
+                name = split.name_of(row)
+                assert Image.open(tmp_path / "photos" / name) == split.decode(row)
+                assert name.startswith(CLASSES[split.labels[row]])
+        table(tmp_path / "table", {"label": list("ababab"), "image": [None] * 6}, fill_images=True)
+        train = load_images(settings_for(tmp_path / "table", train_images=3), seed=0).train
+        assert [train.name_of(row) for row in range(3)] == [f"row {row} of train" for row in train.rows]
+
+    @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+    def test_a_decompression_bomb_is_no_image_and_a_truncated_photograph_neither(self, tmp_path, monkeypatch):
+        write_images(tmp_path / "train", 3)
+        write_images(tmp_path / "test", 1)
+        noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        torn = tmp_path / "train" / "dog" / "torn.jpg"
+        Image.fromarray(noise).save(torn)
+        torn.write_bytes(torn.read_bytes()[:-200])
+        Image.new("RGB", (50, 50)).save(tmp_path / "train" / "dog" / "vast.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
+        images = load_images(settings_for(tmp_path), seed=0)
+        assert len(images.train) == 9 and len(images.corrupt) == 2
+        assert "train/dog/torn.jpg: image file is truncated" in images.corrupt[0]
+        assert images.corrupt[1].startswith("train/dog/vast.png: Image size (2500 pixels) exceeds limit")
+
+    def test_a_class_without_a_readable_image_is_named(self, tmp_path):
+        write_images(tmp_path / "train", 2)
+        write_images(tmp_path / "test", 1)
+        for path in (tmp_path / "train" / "cat").iterdir():
+            path.write_bytes(b"")
+        with pytest.raises(DataError, match="The class 'cat' has no image to train on that can be read"):
+            load_images(settings_for(tmp_path), seed=0)
+
+    def test_a_class_that_was_not_drawn_is_no_error(self, tmp_path):
+        write_images(tmp_path / "train", 3)
+        write_images(tmp_path / "test", 1)
+        assert len(load_images(settings_for(tmp_path, train_images=1), seed=0).train) == 1
+
+    @pytest.mark.parametrize(
+        ("make", "sentence"),
+        [
+            (
+                lambda folder: (folder / "a.txt").write_text("cat"),
+                r"no images and no parquet files.*; its files end in \.txt \(1\)",
+            ),
+            (lambda folder: table(folder, {"image": pictures(0), "label": []}), "train-0.parquet in .* is empty"),
+            (
+                lambda folder: (folder / "train-0.parquet").write_bytes(b"PAR1 torn"),
+                "train-0.parquet in .* is no whole parquet",
+            ),
+            (
+                lambda folder: write_shards(folder, "train", [0, 1], ending="bin"),
+                r"no column of images; its columns are bin",
+            ),
+            (lambda folder: table(folder, {"image": pictures(1), "label": ["a"]}), "There is one class only"),
+            (
+                lambda folder: (write_images(folder, 2), (folder / "eel").mkdir()),
+                "The class 'eel' has no image to train on: eel in .* it is empty",
+            ),
+            (
+                lambda folder: (
+                    write_images(folder / "train", 2),
+                    (folder / "train" / "eel").mkdir(),
+                    (folder / "train" / "eel" / "1.HEIC").touch(),
+                ),
+                r"The class 'eel' has no image to train on: train/eel .* its files end in \.heic \(1\)",
+            ),
+            (
+                lambda folder: (write_images(folder, 2), (folder / "cat" / os.fsdecode(b"b\xe4r.png")).touch()),
+                r"The name of the file 'b\\xe4r.png' is not UTF-8",
+            ),
+            (lambda folder: named(folder, [0, 0, 2], ["a", "b", "c"]), "The class 'b' has no image to train on"),
+            (lambda folder: named(folder, [0], ["a", "b"]), "'b' has no image to train on"),
+            (
+                lambda folder: table(folder, {"image": pictures(1), "label": [["a", "b"]]}),
+                "holds one image; it takes two",
+            ),
+        ],
+    )
+    def test_wrong_files_and_wrong_classes_are_told_in_one_sentence(self, tmp_path, make, sentence):
+        make(tmp_path)
+        with pytest.raises(DataError, match=sentence) as caught:
+            load_images(settings_for(tmp_path), seed=0)
+        assert "\n" not in str(caught.value)
+
     def test_corrupt_images_are_left_out_or_end_the_run(self, tmp_path):
         write_images(tmp_path / "train", 5)
         write_images(tmp_path / "test", 2)
@@ -164,6 +404,13 @@ class TestData:
         with pytest.raises(DataError, match=r"The image train/bird/00.png cannot be read"):
             (tmp_path / "train" / "bird" / "00.png").unlink()
             CachedImages(images.train, Preparation(HfvfImageProcessor(size=16)))
+
+
+def named(folder, labels, names):
+    """A parquet file whose labels have names."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    columns = {"image": pictures(len(labels)), "label": labels}
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(folder / "train-0.parquet")
 
 
 class TestImages:
@@ -211,3 +458,25 @@ class TestImages:
         images = make_image_set(train, Preparation(HfvfImageProcessor(size=16)), AugmentationSettings())
         assert isinstance(images, DecodedImages) and isinstance(images.augmentation, ResizedCropFlip)
         assert images.__getitems__([0, 1])["pixel_values"].shape == (2, 3, 16, 16)
+
+    def test_each_copy_of_an_image_is_changed_in_its_own_way(self, tmp_path):
+        write_images(tmp_path, 4)
+        train = load_images(settings_for(tmp_path), seed=0).train
+        preparation = Preparation(HfvfImageProcessor(size=32))
+        settings = AugmentationSettings(augmentation="crop-flip", policy="trivial-augment", random_erasing=0.5)
+        images = make_image_set(train, preparation, settings, seed=1)
+        decoded = DecodedImages(train, preparation, images.augmentation, images.changes)
+        count = len(images)
+        batch = images.__getitems__([2, 2 + count, 2 + 2 * count])
+        assert batch["indices"].tolist() == [2, 2, 2] and len(set(batch["labels"].tolist())) == 1
+        assert not torch.equal(batch["pixel_values"][0], batch["pixel_values"][1])
+        assert not torch.equal(batch["pixel_values"][1], batch["pixel_values"][2])
+        assert torch.equal(batch["pixel_values"][0], images.__getitems__([2])["pixel_values"][0])
+        again = decoded.__getitems__([2, 2 + count, 2 + 2 * count])
+        assert torch.equal(again["pixel_values"], batch["pixel_values"])
+
+    def test_the_mean_colour_becomes_zero(self):
+        for processor in (HfvfImageProcessor(size=16), MobileViTImageProcessor(do_flip_channel_order=True)):
+            preparation = Preparation(processor)
+            colour = torch.tensor(preparation.mean_colour(), dtype=torch.uint8)[None, :, None, None]
+            assert preparation.scale(colour.expand(1, 3, 4, 4)).abs().max() < 0.5 / 255 / 0.2

@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Small sets of images for the tests of fine-tuning."""
 
+import io
+import json
+import tarfile
+
 import datasets
 import numpy as np
 import pytest
@@ -43,7 +47,28 @@ def write_parquet(path, columns):
     datasets.Dataset.from_dict(columns).to_parquet(path)
 
 
-def table(folder, train, test=None):
+def table(folder, train, test=None, fill_images=False):
+    """Parquet files of one or two splits; `fill_images` puts pictures into the column `image` of both."""
+    if fill_images:
+        train = {**train, "image": pictures(len(train["image"]))}
+        test = test or {}
     write_parquet(folder / "train-0.parquet", train)
     if test is not None:
         write_parquet(folder / "test-0.parquet", {**train, **test})
+
+
+def write_shards(folder, split, labels, shards=1, record=False, ending="png"):
+    """Tar files of webdataset: an image and its label in `.cls`, or in `.json` with `record`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = pictures(len(labels))
+    for shard in range(shards):
+        with tarfile.open(folder / f"{split}-{shard}.tar", "w") as tar:
+            for number in range(shard, len(labels), shards):
+                content = io.BytesIO()
+                images[number].save(content, "PNG")
+                text = json.dumps({"label": labels[number]}) if record else str(labels[number])
+                parts = {ending: content.getvalue(), "json" if record else "cls": text.encode()}
+                for kind, data in parts.items():
+                    member = tarfile.TarInfo(f"sample {number:04d}.{kind}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))

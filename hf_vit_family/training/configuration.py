@@ -57,8 +57,8 @@ class DataSettings:
 
     data: str = option(
         "fashion_mnist",
-        "`fashion_mnist` (embedded), a folder with one folder of images for each class, a folder of parquet files, "
-        "or the id of a data set on the Hub",
+        "`fashion_mnist` (embedded), a folder with one folder of images for each class, a folder of parquet files or "
+        "of webdataset's tar shards, a folder that `datasets` saved, or the id of a data set on the Hub",
     )
     data_config: str | None = option(None, "configuration of a Hub data set that has several")
     train_split: str = option("train", "split to train on")
@@ -77,13 +77,15 @@ class DataSettings:
     streaming: bool = option(False, "read the training images as they are needed: for data larger than the disk")
     stream_buffer: int = option(1000, "images among which a stream is shuffled")
     stream_images: int | None = option(
-        None, "images a pass over a stream has (default: as many as the data set says it has)"
+        None, "images of an epoch of a stream (default: as many as the data set says it has)"
     )
     corrupt_images: CorruptImages = option("skip", "images that cannot be read: leave out and report, or end the run")
     class_balance: ClassBalance = option(
         "none", "for unequal classes: `weights` in the loss, or `sampling` every class equally often"
     )
-    multi_label: bool | None = option(None, "several classes an image (default: where the label column holds lists)")
+    multi_label: bool | None = option(
+        None, "any number of classes an image (default: where the label column holds lists)"
+    )
     find_duplicates: bool = option(True, "report images that training and evaluation split have in common")
 
 

@@ -109,15 +109,16 @@ def _load(source: Source, settings: DataSettings, **options: Any) -> Any:
                 f"{name!r} is no folder here, no embedded data set ({', '.join(EMBEDDED)}), and could not be loaded "
                 f"from the Hub: {first_line(error)}"
             ) from error
-        torn = _torn_parquet(source.folder)
-        raise DataError(torn or f"{name} could not be read: {first_line(error.__cause__ or error)}") from error
+        known = _parquet_problem(source.folder)
+        raise DataError(known or f"{name} could not be read: {first_line(error.__cause__ or error)}") from error
 
 
-def _torn_parquet(folder: Path) -> str | None:
-    """A sentence about the first parquet file that is none."""
+def _parquet_problem(folder: Path) -> str | None:
+    """A sentence about the first parquet file that is torn or has no rows."""
     for path in sorted(folder.rglob("*.parquet")):
         try:
-            parquet.read_metadata(path)
+            if not parquet.read_metadata(path).num_rows:
+                return f"{path.relative_to(folder)} in {folder} is empty."
         except (pyarrow.ArrowException, OSError) as error:
             return f"{path.relative_to(folder)} in {folder} is no whole parquet file: {first_line(error)}"
     return None
@@ -177,7 +178,7 @@ def _require_utf8(name: str, place: str) -> None:
         os.path.join(place, name).encode()
     except UnicodeEncodeError as error:
         shown = os.fsencode(name).decode(errors="backslashreplace")
-        raise DataError(f"The name of the file {shown!r} is not UTF-8; rename it.") from error
+        raise DataError(f"The name of the file '{shown}' is not UTF-8; rename it.") from error
 
 
 def _endings(counts: Counter) -> str:
