@@ -121,7 +121,7 @@ def _result(figures: Mapping[str, Any]) -> str:
 def _curves(figures: Mapping[str, Any], pictures: Mapping[str, tuple[int, int]]) -> str:
     if CURVES not in pictures:
         return ""
-    alt = "Training loss, accuracy and learning rate over the optimisation steps"
+    alt = "Loss, accuracy and learning rate over the optimisation steps"
     return _picture(CURVES, alt, pictures) + '<p class="quiet">Every step: <a href="../log.jsonl">log.jsonl</a></p>'
 
 

@@ -26,10 +26,11 @@ COLUMNS = 6
 
 
 def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss of every step, raw and smoothed, the accuracy of every evaluation, and the learning rate.
+    """Loss of every step, raw and smoothed, loss and accuracy of every evaluation, and the learning rate.
 
     Args:
-        log: the lines of log.jsonl; lines with `loss` are steps, lines with `accuracy` are evaluations.
+        log: the lines of log.jsonl; lines with `loss` are steps, lines with `accuracy` are evaluations, which may have
+            an `evaluation_loss`.
         path: PNG file to write.
     """
     steps = [line for line in log if line.get("loss") is not None]
@@ -37,10 +38,16 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8, 8), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, sharex=True, height_ratios=(3, 3, 1.5))
     places, values = [line["step"] for line in steps], [line["loss"] for line in steps]
-    loss.plot(places, values, color=GREY, linewidth=0.8, label="each step")
-    loss.plot(places, smooth(values), color=BLUE, linewidth=1.8, label="smoothed")
-    loss.set_ylabel("training loss")
-    if steps:
+    dot = "." if len(steps) == 1 else ""  # a line takes two
+    loss.plot(places, values, color=GREY, linewidth=0.8, marker=dot, label="each step")
+    loss.plot(places, smooth(values), color=BLUE, linewidth=1.8, marker=dot, label="smoothed")
+    evaluated = [line for line in evaluations if line.get("evaluation_loss") is not None]
+    if evaluated:
+        evaluated_loss = [line["evaluation_loss"] for line in evaluated]
+        places = [line["step"] for line in evaluated]
+        loss.plot(places, evaluated_loss, color=ORANGE, marker="o", markersize=4, label="evaluation")
+    loss.set_ylabel("loss")
+    if steps or evaluated:
         loss.legend(frameon=False)
     places = [line["step"] for line in evaluations]
     accuracy.plot(places, [line["accuracy"] for line in evaluations], color=BLUE, marker="o", markersize=4)
@@ -50,7 +57,7 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
         best = max(evaluations, key=lambda line: line["accuracy"])
         accuracy.set_title(f"best {best['accuracy']:.2%} after step {best['step']}", loc="right", fontsize=10)
     rates = [line for line in steps if line.get("learning_rate") is not None]
-    rate.plot([line["step"] for line in rates], [line["learning_rate"] for line in rates], color=GREEN)
+    rate.plot([line["step"] for line in rates], [line["learning_rate"] for line in rates], color=GREEN, marker=dot)
     rate.set_ylabel("learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rate.set_xlabel("optimisation step")
