@@ -122,8 +122,8 @@ class StreamedImages(IterableDataset):
     An epoch has exactly `images_per_epoch` images: a shorter stream begins again, shuffled otherwise; of a longer one
     the rest is left out. An epoch that is read again from its start is the same, so that a resumed run is exact.
     One worker of a data loader reads, so that the order does not depend on how many there are; it decodes on all
-    cores, and further workers do nothing. Of several processes each reads the whole stream and takes its share. There
-    is no `len`, for accelerate would make a wrong one for a share of it.
+    cores, and further workers do nothing. Of several processes each reads the whole stream and takes its share;
+    accelerate counts the batches of a share wrongly, so the steps of an epoch are to be counted from `len` of this.
 
     Args:
         stream: the images.
@@ -145,6 +145,9 @@ class StreamedImages(IterableDataset):
         self.seed, self.images_per_epoch = seed, stream.images_per_epoch
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers are other processes
         self._skipped = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return self.images_per_epoch
 
     @property
     def skipped(self) -> int:
