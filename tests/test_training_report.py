@@ -455,6 +455,24 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match="of a family that is not this package's, and timm is not installed"):
             load_checkpoint(str(tmp_path / "timm"))
 
+    @pytest.mark.parametrize("size", [None, 48])
+    def test_a_family_of_transformers_at_its_own_and_another_size(self, tmp_path, size):
+        shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        torch.manual_seed(1)
+        saved = create_model("vit-base-patch16-224", **shape, patch_size=8, image_size=32).eval()
+        export(saved, tmp_path / "vit")
+        model, processor = load_checkpoint(str(tmp_path / "vit"), size)
+        side = size or 32
+        pixels = processor(Image.new("RGB", (50, 60)), return_tensors="pt")["pixel_values"]
+        assert pixels.shape[-2:] == (side, side)
+        with torch.inference_mode():
+            expected = saved(pixels, interpolate_pos_encoding=size is not None).logits
+            assert torch.allclose(model(pixel_values=pixels).logits, expected, atol=1e-5)
+
+    def test_a_native_family_at_another_size(self, place):
+        model, processor = load_checkpoint(str(place / "model"), 64)
+        assert (model.config.image_size, processor.size) == (64, {"height": 64, "width": 64})
+
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [

@@ -11,6 +11,7 @@ from ..loading import load_image_processor, load_model
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..sources import CONFIG_NAME, find_source, first_line, read_json
 from ..zoo.registry import CHECKPOINTS, VARIANTS
+from .resolution import change_resolution
 
 TIMM = "timm:"
 
@@ -40,9 +41,10 @@ def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTraine
             return _load_with_timm(name), load_image_processor(name, **size)
     if image_size is None:
         return load_model(name), load_image_processor(name)
-    model, processor = load_model(name, image_size=image_size), load_image_processor(name)
-    if isinstance(processor, HfvfImageProcessor):
-        return model, load_image_processor(name, size=image_size)
+    processor = load_image_processor(name)
+    if isinstance(processor, HfvfImageProcessor):  # of this package's families, whose tables load_model interpolates
+        return load_model(name, image_size=image_size), load_image_processor(name, size=image_size)
+    model = change_resolution(load_model(name), image_size)
     return model, default_image_processor(model)
 
 

@@ -108,7 +108,9 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         settings = Settings.from_options(options)
         # a wrong option is told before the seconds that these imports take
         from .evaluation_job import evaluate
+        from .setup import end_with_launcher
 
+        end_with_launcher()
         evaluate(settings, options)
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
         if os.environ.get("RANK", "0") == "0":

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from datasets import disable_progress_bars
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
@@ -19,12 +18,15 @@ from .checkpoint_loading import load_checkpoint
 from .data import load_images
 from .evaluate_checkpoint import Settings
 from .evaluation import compute_metrics, predict
-from .hardware import choose_precision, set_threads, usable_cores
-from .images import CachedImages, Preparation, make_image_set, take_batch
+from .hardware import choose_precision, set_threads
+from .images import make_image_set
 from .label_order import map_labels, match_labels
 from .model import count_parameters
+from .preparation import Preparation
+from .processes import make_accelerator
 from .report import closing_words, open_report, provenance, write_json, write_report
 from .run_folder import create_folder
+from .setup import make_loader
 
 
 def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | None:
@@ -47,7 +49,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
     how = settings.evaluation
     precision = choose_precision(how.mixed_precision)
     threads = set_threads(how.threads)
-    accelerator = Accelerator(mixed_precision=precision)
+    accelerator = make_accelerator(mixed_precision=precision)
     try:
         with accelerator.local_main_process_first():
             images = load_images(settings.data, how.seed)
@@ -61,18 +63,8 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
 
         preparation = Preparation(processor)
         image_set = make_image_set(split, preparation)
-        workers = settings.data.workers
-        if workers is None:
-            workers = 0 if isinstance(image_set, CachedImages) else min(usable_cores(), 8)
-        loader = accelerator.prepare(
-            DataLoader(
-                image_set,
-                batch_size=how.batch_size,
-                num_workers=workers,
-                pin_memory=accelerator.device.type == "cuda",
-                collate_fn=take_batch,
-            )
-        )
+        loader = make_loader(image_set, how.batch_size, settings.data.workers, accelerator.device)
+        loader = accelerator.prepare(loader)
         wrapped = accelerator.prepare_model(model, evaluation_mode=True)
         begun = time.perf_counter()
         with tqdm(
