@@ -16,6 +16,7 @@ import evaluate
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -365,6 +366,12 @@ class TestLabelOrder:
 
 
 class TestCheckpoint:
+    @pytest.fixture(autouse=True)
+    def no_accelerator_is_left(self):
+        """One process has one accelerator state; a test leaves none behind."""
+        yield
+        AcceleratorState._reset_state(reset_partial_state=True)
+
     @pytest.fixture(scope="class")
     def place(self, tmp_path_factory):
         """Photographs of three classes, and a model that knows four, in another order."""
@@ -455,6 +462,22 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match="of a family that is not this package's, and timm is not installed"):
             load_checkpoint(str(tmp_path / "timm"))
 
+    def test_images_with_several_classes(self, place, tmp_path, monkeypatch, capsys):
+        labels = [["cat"], ["dog", "cat"], [], ["dog"], ["cat"], ["dog"]]
+        columns = {"image": make_split(np.arange(6), size=(32, 32)).images["image"][:], "label": labels}
+        for split in ("train", "test"):
+            (tmp_path / "data").mkdir(exist_ok=True)
+            datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "data" / f"{split}-0.parquet")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+        output = tmp_path / "out"
+        arguments = ["--model", str(place / "model"), "--data", str(tmp_path / "data"), "--output", str(output)]
+        assert evaluate_checkpoint.main([*arguments, "--threads", "1"]) == 0, capsys.readouterr().err
+        figures = json.loads((output / "metrics.json").read_text())
+        table = figures["evaluation"]["per_class"]
+        assert {name: row["images"] for name, row in table.items()} == {"dog": 3, "zebra": 0, "cat": 3, "bird": 0}
+        assert table["zebra"]["average_precision"] is None
+        assert "Mean average precision" in read_page(output / "report" / "index.html").text
+
     @pytest.mark.parametrize("size", [None, 48])
     def test_a_family_of_transformers_at_its_own_and_another_size(self, tmp_path, size):
         shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -468,6 +491,17 @@ class TestCheckpoint:
         with torch.inference_mode():
             expected = saved(pixels, interpolate_pos_encoding=size is not None).logits
             assert torch.allclose(model(pixel_values=pixels).logits, expected, atol=1e-5)
+
+    def test_a_model_for_the_other_kind_of_labels_is_refused(self, place, tmp_path, monkeypatch, capsys):
+        shutil.copytree(place / "model", tmp_path / "model")
+        path = tmp_path / "model" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "problem_type": "multi_label_classification"}))
+        monkeypatch.chdir(place)
+        arguments = ["--model", str(tmp_path / "model"), "--data", "photos", "--threads", "1"]
+        assert evaluate_checkpoint.main(arguments) == 2
+        assert "--multi-label evaluates it as such" in capsys.readouterr().err
+        assert evaluate_checkpoint.main([*arguments, "--multi-label", "--output", str(tmp_path / "out")]) == 0
+        assert json.loads((tmp_path / "out" / "metrics.json").read_text())["evaluation"]["micro_f1"] >= 0
 
     def test_a_native_family_at_another_size(self, place):
         model, processor = load_checkpoint(str(place / "model"), 64)

@@ -54,6 +54,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
         with accelerator.local_main_process_first():
             images = load_images(settings.data, how.seed)
             model, processor = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
+        _check_problem(model.config.problem_type, images.multi_label)
         names = [model.config.id2label[index] for index in range(model.config.num_labels)]
         places = match_labels(images.label_names, names, settings.checkpoint.label_order)
         split = replace(images.evaluation, labels=map_labels(images.evaluation.labels, places, len(names)))
@@ -109,6 +110,20 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
         accelerator.end_training()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _check_problem(problem_type: str | None, multi_label: bool) -> None:
+    """Refuse scores that were trained for the other kind of labels; a model may leave its kind open."""
+    if multi_label and problem_type == "single_label_classification":
+        raise ValueError(
+            "The model was trained to give each image one class, but the data has several; expected a model with "
+            "problem_type multi_label_classification, or --no-multi-label for data with one class an image after all."
+        )
+    if not multi_label and problem_type == "multi_label_classification":
+        raise ValueError(
+            "The model was trained to give each image any number of classes, but the data has one; --multi-label "
+            "evaluates it as such."
+        )
 
 
 def _open_folder(accelerator: Accelerator, settings: Settings) -> Path:
