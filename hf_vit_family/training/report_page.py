@@ -2,6 +2,7 @@
 """The page of a report: one HTML file with its pictures beside it, that needs no network and no script."""
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -275,7 +276,7 @@ def _say(value: Any) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("-", "") or text.replace(",", "").replace(".", "").removesuffix(" %").isdigit()
+    return re.fullmatch(r"-|[\d,]+(\.\d+)?( %)?", text) is not None
 
 
 def _percent(share: float | None) -> str:
