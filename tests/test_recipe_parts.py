@@ -73,7 +73,10 @@ class TestLosses:
 
 
 class TestMixing:
-    batch = {"pixel_values": torch.randn(6, 3, 8, 8), "labels": torch.arange(6) % 4, "indices": torch.arange(6)}
+    @property
+    def batch(self):
+        pixels = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        return {"pixel_values": pixels, "labels": torch.arange(6) % 4, "indices": torch.arange(6)}
 
     def mixing(self, **options):
         return Mixing(AugmentationSettings(**options), 4, seed=5)

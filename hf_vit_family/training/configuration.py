@@ -17,6 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ..models.compat import unknown_name_message
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
 Precision = Literal["auto", "no", "bf16", "fp16"]
 Augmentation = Literal["auto", "crop-flip", "resized-crop", "none"]
 AugmentationPolicy = Literal["none", "rand-augment", "trivial-augment"]
@@ -322,6 +324,11 @@ class FinetuneSettings:
                 value = values[name]
                 if value is not None and not condition(value):
                     raise ValueError(f"{option_name(name)} is {value!r}; expected {expected}.")
+        for name in self.run.trackers:
+            if name not in TRACKERS:
+                raise ValueError(f"--trackers names {name!r}; expected some of {', '.join(TRACKERS)}.")
+        if self.data.streaming and self.method.teacher_head == "ridge":
+            raise ValueError("--teacher-head ridge reads all training images; expected none of it with --streaming.")
         if self.method.distillation not in (None, "none") and self.method.teacher is None:
             raise ValueError(f"--distillation is {self.method.distillation!r}, but no --teacher was named.")
         for name in ("teacher_weights", "teacher_classes", "teacher_head", "teacher_image_size"):

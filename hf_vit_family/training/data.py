@@ -171,7 +171,9 @@ def _require_split(name: str, splits: Iterable[str]) -> None:
 
 def _require_columns(features: Features, split: str, columns: Iterable[str]) -> None:
     for column in columns:
-        if column.partition(".")[0] not in features:
+        parent, _, entry = column.partition(".")
+        record = features.get(parent)
+        if column not in features and not (isinstance(record, dict) and entry in record):
             raise DataError(f"The split {split!r} has no column {column!r}, but {list(features)}.")
 
 

@@ -95,6 +95,7 @@ class Job:
             self._make_objective(),
             self.accelerator.num_processes,
             self.accelerator.device,
+            self.accelerator.distributed_type in SHARDING,
         )
 
     def check(self) -> list[Finding]:
@@ -373,6 +374,7 @@ class Job:
             "training_images_per_class": counts,
             "corrupt": images.corrupt,
             "duplicates": None if images.duplicates is None else images.duplicates.count,
+            "notes": images.notes,
         }
 
     def _load_back(self, folder: Path, predictions: Predictions) -> dict[str, Any]:

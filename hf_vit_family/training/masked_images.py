@@ -145,6 +145,7 @@ class MaskedImageModel(nn.Module):
         config = encoder.config
         check_family(config.model_type)
         self.encoder = encoder
+        self._no_split_modules = encoder._no_split_modules  # what FSDP takes as blocks
         self.native = config.model_type in _NATIVE_FAMILIES
         self.token_size = int(config.patch_size)
         if self.native:

@@ -55,7 +55,8 @@ def layer_depths(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int
     with _hooks(by_module, note), _evaluating(model), torch.no_grad():
         parameter = next(model.parameters())
         model(pixel_values=torch.zeros(1, 3, *image_size, device=parameter.device, dtype=parameter.dtype))
-    inside = set(model.base_model.modules()) if hasattr(model, "base_model") else set(model.modules())
+    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
+    inside = set(classifier.base_model.modules())
     blocks: dict[str, int] = {}
     depths: dict[str, int] = {}
     for module in called:

@@ -24,7 +24,6 @@ from .memory import bytes_of_state, bytes_per_image, free_disk, free_memory, nee
 FEW_IMAGES = 5
 UNEQUAL = 10
 SMALL_BATCH = 16
-TRACKERS = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
 
 
 @dataclass
@@ -57,6 +56,7 @@ class Plan:
         objective: of a step.
         processes: over how many a batch is spread.
         device: where it runs.
+        sharded: whether FSDP or DeepSpeed spreads the model over the processes.
         chunks: in how many chunks a part of a step has to be computed; `check_memory` sets it.
     """
 
@@ -69,6 +69,7 @@ class Plan:
     objective: Objective
     processes: int
     device: torch.device
+    sharded: bool = False
     chunks: int = 1
 
     @property
@@ -243,11 +244,17 @@ def check_device(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "error", "--mixed-precision is fp16, which needs a GPU; expected bf16 or no."
     if optimisation.compile and plan.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
         yield "error", "--compile needs a C++ compiler on a CPU, and neither g++ nor clang++ was found."
+    if plan.sharded and (
+        optimisation.ema_decay or optimisation.early_stopping or plan.settings.method.method != "full"
+    ):
+        yield (
+            "error",
+            "FSDP or DeepSpeed was chosen; --ema-decay, --early-stopping and every --method but full need a model that "
+            "is whole on each process.",
+        )
     for name in plan.settings.run.trackers:
-        if name not in TRACKERS:
-            yield "error", f"--trackers names {name!r}; expected some of {', '.join(TRACKERS)}."
-        elif importlib.util.find_spec(TRACKERS[name]) is None:
-            yield "error", f"--trackers names {name}, which is not installed: pip install {TRACKERS[name]}."
+        if importlib.util.find_spec(name) is None:
+            yield "error", f"--trackers names {name}, which is not installed: pip install {name}."
     if optimisation.warmup_epochs >= optimisation.epochs:
         yield (
             "warning",

@@ -96,7 +96,7 @@ class PretrainJob:
         self.accelerator.wait_for_everyone()
         return figures
 
-    @torch.inference_mode()
+    @torch.no_grad()  # FSDP2 cannot gather into what inference mode has made
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Masked L1 over the images to evaluate on, every one counted once and with the same mask each time."""
         model.eval()
