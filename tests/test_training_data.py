@@ -373,6 +373,15 @@ class TestData:
                 r"The name of the file 'b\\xe4r.png' is not UTF-8",
             ),
             (lambda folder: named(folder, [0, 0, 2], ["a", "b", "c"]), "The class 'b' has no image to train on"),
+            (
+                lambda folder: datasets.DatasetDict(
+                    {
+                        split: datasets.Dataset.from_dict({"image": pictures(2), "json": [{entry: 0}, {entry: 1}]})
+                        for split, entry in (("train", "label"), ("test", "size"))
+                    }
+                ).save_to_disk(folder),
+                r"The split 'test' has no column 'json\.label', but \['image', 'json'\]",
+            ),
             (lambda folder: named(folder, [0], ["a", "b"]), "'b' has no image to train on"),
             (
                 lambda folder: table(folder, {"image": pictures(1), "label": [["a", "b"]]}),
