@@ -22,13 +22,13 @@ from training_data import (  # noqa: F401 - own_caches is a fixture
 from transformers import MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
-from hf_vit_family.training.augmentation import ResizedCropFlip, TensorChanges, crop_and_flip
 from hf_vit_family.training.configuration import AugmentationSettings
-from hf_vit_family.training.data import DataError, load_images
-from hf_vit_family.training.images import CachedImages, DecodedImages, make_image_set
-from hf_vit_family.training.preparation import Preparation
+from hf_vit_family.training.data.augmentation import ResizedCropFlip, TensorChanges, crop_and_flip
+from hf_vit_family.training.data.images import CachedImages, DecodedImages, make_image_set
+from hf_vit_family.training.data.loading import DataError, load_images
+from hf_vit_family.training.data.preparation import Preparation
+from hf_vit_family.training.data.splits import Split, hold_out
 from hf_vit_family.training.randomness import hash_counters, image_draws
-from hf_vit_family.training.splits import Split, hold_out
 
 
 class TestRandomness:

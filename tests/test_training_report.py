@@ -23,12 +23,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from hf_vit_family.hub.export import export
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training import evaluate_checkpoint
-from hf_vit_family.training.checkpoint_loading import load_checkpoint
+from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
+from hf_vit_family.training.checkpoint_evaluation.loading import load_checkpoint
 from hf_vit_family.training.configuration import FinetuneSettings
-from hf_vit_family.training.data import Split
-from hf_vit_family.training.evaluation import Predictions, compute_metrics
-from hf_vit_family.training.label_order import map_labels, match_labels
-from hf_vit_family.training.metrics import (
+from hf_vit_family.training.data.loading import Split
+from hf_vit_family.training.reporting.evaluation import Predictions, compute_metrics
+from hf_vit_family.training.reporting.metrics import (
     Accuracy,
     ConfusionMatrix,
     ExpectedCalibrationError,
@@ -36,16 +36,16 @@ from hf_vit_family.training.metrics import (
     TopKAccuracy,
     wilson_interval,
 )
-from hf_vit_family.training.metrics_multi_label import (
+from hf_vit_family.training.reporting.metrics_multi_label import (
     ExactMatch,
     MeanAveragePrecision,
     MultiLabelF1,
     average_precision,
 )
-from hf_vit_family.training.report import closing_words, open_report, write_json, write_report
-from hf_vit_family.training.report_mistakes import find_mistakes
-from hf_vit_family.training.report_page import changed_settings
-from hf_vit_family.training.report_pictures import smooth
+from hf_vit_family.training.reporting.mistakes import find_mistakes
+from hf_vit_family.training.reporting.page import changed_settings
+from hf_vit_family.training.reporting.pictures import smooth
+from hf_vit_family.training.reporting.report import closing_words, open_report, write_json, write_report
 from hf_vit_family.zoo import create_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState, GradientState
 from torch.utils.data import DataLoader, TensorDataset
 
-from hf_vit_family.training.sampling import EpochSampler, class_weights
+from hf_vit_family.training.data.sampling import EpochSampler, class_weights
 
 LABELS = np.array([0] * 30 + [1] * 6 + [2] * 4)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .arguments import make_parser
+from .checkpoint_evaluation.label_order import LabelOrder
 from .configuration import DataSettings, Precision, option, option_name
-from .label_order import LabelOrder
 
 DESCRIPTION = """Evaluate an image classifier on labelled images: metrics.json and a report, as a fine-tuning run ends.
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     try:
         settings = Settings.from_options(options)
         # a wrong option is told before the seconds that these imports take
-        from .evaluation_job import evaluate
+        from .checkpoint_evaluation.job import evaluate
         from .setup import end_with_launcher
 
         end_with_launcher()

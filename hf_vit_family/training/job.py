@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import DistributedType, broadcast_object_list, set_seed
 from datasets import disable_progress_bars
 from torch import nn
 from torch.utils.data import DataLoader
@@ -19,28 +19,29 @@ from transformers.utils.logging import disable_progress_bar
 from ..hub.export import export
 from ..models.compat import enable_activation_checkpointing
 from ..models.image_rgb import to_rgb
-from .adaptation import adapt, merge_lora, train_mode
 from .configuration import FinetuneSettings
-from .data import LabelledImages, load_images
-from .distillation import DistillationObjective
+from .data.images import make_image_set
+from .data.loading import LabelledImages, load_images
+from .data.preparation import Preparation
+from .data.sampling import EpochSampler, class_weights
+from .data.streaming import Stream
 from .ema import make_average
-from .evaluation import Predictions, compute_metrics, predict
 from .hardware import choose_precision, set_threads
-from .images import make_image_set
 from .loop import Trainer
 from .losses import ClassificationLoss, ClassificationObjective, Objective
+from .methods.adaptation import adapt, merge_lora, train_mode
+from .methods.distillation import DistillationObjective
+from .methods.probes import choose_shots, run_probe
+from .methods.teachers import Teacher, load_teacher
 from .mixing import Mixing
 from .model import build_model, choose_preset, count_parameters
 from .optimisation import freeze_batch_norm, make_optimizer, make_schedule, synchronise_batch_norm
 from .preflight import Finding, Plan, run_checks
-from .preparation import Preparation
-from .probes import choose_shots, run_probe
-from .report import closing_words, open_report, provenance, read_log, write_json, write_report
-from .sampling import EpochSampler, class_weights
-from .setup import fit_batch_size, make_accelerator, make_loader, open_folder, start_trackers
-from .streaming import Stream
-from .teachers import Teacher, load_teacher
-from .verification import choose_images, load_back
+from .processes import gather_model
+from .reporting.evaluation import Predictions, compute_metrics, predict
+from .reporting.report import closing_words, open_report, provenance, read_log, write_json, write_report
+from .reporting.verification import choose_images, load_back
+from .setup import fit_batch_size, make_loader, open_folder, start_accelerator, start_trackers
 
 SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 # A set of photographs is small: so many steps at least, however few images, but not more epochs than this.
@@ -71,7 +72,7 @@ class Job:
         if method.distillation is None:
             method.distillation = "none" if method.teacher is None else "hard"
         self.threads = set_threads(optimisation.threads)
-        self.accelerator = make_accelerator(optimisation, settings.run.trackers)
+        self.accelerator = start_accelerator(optimisation, settings.run.trackers)
         with self.accelerator.local_main_process_first():
             self.images: LabelledImages = load_images(settings.data, optimisation.seed)
         if method.shots is not None:
@@ -278,10 +279,7 @@ class Job:
         """The plain model of all processes' weights, exported, and its answers as it will be loaded: in fp32."""
         trainer, main = self.trainer, self.accelerator.is_main_process
         if self.accelerator.distributed_type in SHARDING:
-            state = self.accelerator.get_state_dict(trainer.model)
-            self.plain_model = type(self.plan.model)(self.plan.model.config).eval()
-            if main:
-                self.plain_model.load_state_dict(state)
+            self.plain_model = self._gather().eval()
         else:
             self.plain_model = trainer.plain_model.eval()
         if self.settings.method.method == "lora":
@@ -290,8 +288,16 @@ class Job:
             self.plain_model = merge_lora(self.plain_model).eval()
         if main:
             export(self.plain_model, self.output / "model", processor=self.processor)
-        answering = trainer.model if self.accelerator.distributed_type in SHARDING else self.plain_model
-        return predict(self.accelerator, answering, self.eval_loader)
+        return predict(self.accelerator, self.plain_model, self.eval_loader)
+
+    def _gather(self) -> PreTrainedModel:
+        """A whole model on every process, from weights that FSDP or DeepSpeed spreads over them."""
+        whole = type(self.plan.model)(self.plan.model.config).to(self.accelerator.device)
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            return gather_model(self.accelerator, self.trainer.model, whole)
+        state = broadcast_object_list([self.accelerator.get_state_dict(self.trainer.model)])[0]  # whole on the main one
+        whole.load_state_dict(state)
+        return whole
 
     def _introduce(self) -> None:
         images, settings = self.images, self.settings

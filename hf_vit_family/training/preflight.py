@@ -17,7 +17,7 @@ from torch import nn
 
 from ..hub.preprocessing import family_of, known_preprocessing
 from .configuration import FinetuneSettings
-from .data import LabelledImages, Stream
+from .data.loading import LabelledImages, Stream
 from .losses import Objective
 from .memory import bytes_of_state, bytes_per_image, free_disk, free_memory, needed_chunks, readable
 

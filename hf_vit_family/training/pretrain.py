@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .arguments import make_parser
-from .pretrain_configuration import DESCRIPTION, LEFT_OUT, PRETRAIN_GROUPS, PretrainSettings
+from .pretraining.configuration import DESCRIPTION, LEFT_OUT, PRETRAIN_GROUPS, PretrainSettings
 from .run_folder import read_settings
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         settings = read_settings(options, PretrainSettings)
         # a wrong option is told before the seconds that these imports take
         from .loop import TrainingError
-        from .pretrain_job import PretrainJob
+        from .pretraining.job import PretrainJob
 
         job = PretrainJob(settings)
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written

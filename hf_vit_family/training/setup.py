@@ -13,26 +13,27 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration, broadcast_object_list
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from . import processes
 from .configuration import FinetuneSettings, OptimisationSettings
+from .data.images import CachedImages, take_batch
+from .data.streaming import StreamedImages
 from .hardware import usable_cores
-from .images import CachedImages, take_batch
 from .run_folder import RUNS, SETTINGS, create_folder
-from .streaming import StreamedImages
 
 MOST_WORKERS = 8
 
 
-def make_accelerator(optimisation: OptimisationSettings, trackers: Sequence[str] = ()) -> Accelerator:
+def start_accelerator(optimisation: OptimisationSettings, trackers: Sequence[str] = ()) -> Accelerator:
     """The accelerator of a run: a loader's batch is what all processes take together."""
     if optimisation.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to give equal bits
         torch.use_deterministic_algorithms(True)
-    return Accelerator(
+    return processes.make_accelerator(
         mixed_precision=optimisation.mixed_precision,
         # the loop says itself when a step is whole
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),
         dataloader_config=DataLoaderConfiguration(
-            split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
+            split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed, dispatch_batches=False
         ),
         log_with=list(trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(RUNS), logging_dir=str(RUNS)),

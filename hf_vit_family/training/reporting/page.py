@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .configuration import FinetuneSettings, option_name
-from .report_mistakes import Mistake, frequent_confusions
+from ..configuration import FinetuneSettings, option_name
+from .mistakes import Mistake, frequent_confusions
 
 CURVES, CONFUSION, RELIABILITY, MISTAKES = "curves.png", "confusion.png", "reliability.png", "worst.png"
 LONGEST_LIST = 20

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ..configuration import AugmentationSettings
 from .augmentation import CropFlip, ResizedCropFlip, TensorChanges
-from .configuration import AugmentationSettings
 from .preparation import Preparation, cut
 from .splits import Split
 from .streaming import Stream, StreamedImages

@@ -11,12 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..loading import load_image_processor, load_model
-from ..models.compat import unknown_name_message
-from ..zoo.labels import labels
+from ...loading import load_image_processor, load_model
+from ...models.compat import unknown_name_message
+from ...zoo.labels import labels
+from ..data.preparation import Preparation
 from .heads import classifier_heads, last_linear
 from .pixel_scale import PixelScale
-from .preparation import Preparation
 
 _IMAGENET_CLASSES = 1000  # a timm or torchvision classifier of as many has ImageNet-1k's, in its order
 

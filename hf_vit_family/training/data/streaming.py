@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..configuration import CorruptImages
+from ..hardware import usable_cores
 from .augmentation import CropFlip, ResizedCropFlip, TensorChanges
-from .configuration import CorruptImages
-from .data_columns import Labels, row_value
+from .columns import Labels, row_value
 from .examination import decode
-from .hardware import usable_cores
 from .preparation import Preparation, cut
 from .splits import UNREADABLE, DataError, first_line, image_name
 

@@ -14,19 +14,19 @@ from datasets import disable_progress_bars
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from .checkpoint_loading import load_checkpoint
-from .data import load_images
-from .evaluate_checkpoint import Settings
-from .evaluation import compute_metrics, predict
-from .hardware import choose_precision, set_threads
-from .images import make_image_set
+from ..data.images import make_image_set
+from ..data.loading import load_images
+from ..data.preparation import Preparation
+from ..evaluate_checkpoint import Settings
+from ..hardware import choose_precision, set_threads
+from ..model import count_parameters
+from ..processes import make_accelerator
+from ..reporting.evaluation import compute_metrics, predict
+from ..reporting.report import closing_words, open_report, provenance, write_json, write_report
+from ..run_folder import create_folder
+from ..setup import make_loader
 from .label_order import map_labels, match_labels
-from .model import count_parameters
-from .preparation import Preparation
-from .processes import make_accelerator
-from .report import closing_words, open_report, provenance, write_json, write_report
-from .run_folder import create_folder
-from .setup import make_loader
+from .loading import load_checkpoint
 
 
 def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | None:

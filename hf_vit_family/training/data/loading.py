@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, Image, IterableDataset
 
-from ..models.compat import unknown_name_message
-from .configuration import DataSettings
-from .data_columns import (
+from ...models.compat import unknown_name_message
+from ..configuration import DataSettings
+from .columns import (
     Labels,
     class_names,
     column_values,
@@ -24,9 +24,9 @@ from .data_columns import (
     kind_of,
     require_images,
 )
-from .data_sources import Source, find_source, load_splits, load_streams
 from .duplicates import DuplicateReport, find_duplicates
 from .examination import examine
+from .sources import Source, find_source, load_splits, load_streams
 from .splits import DataError, Split, draw, hold_out
 from .streaming import Stream
 

@@ -4,8 +4,8 @@
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..models.compat import unknown_name_message
-from .configuration import MethodSettings
+from ...models.compat import unknown_name_message
+from ..configuration import MethodSettings
 from .heads import classifier_heads
 
 # Layers that get LoRA matrices, by the ends of their names: the first row that a model has is its default. Projections

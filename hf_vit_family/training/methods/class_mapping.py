@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..models.compat import unknown_name_message
+from ...models.compat import unknown_name_message
 
 
 class ClassMapping(nn.Module):

@@ -7,8 +7,8 @@ from PIL import Image
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from .configuration import AugmentationSettings
-from .randomness import image_draws, image_seed
+from ..configuration import AugmentationSettings
+from ..randomness import image_draws, image_seed
 
 # Draws of ResizedCropFlip have no number; those of the changes after the cut have these.
 _POLICY, _ERASING = 1, 2

@@ -9,9 +9,9 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..models.image_rgb import to_rgb
-from .configuration import CorruptImages
-from .hardware import usable_cores
+from ...models.image_rgb import to_rgb
+from ..configuration import CorruptImages
+from ..hardware import usable_cores
 from .splits import UNREADABLE, DataError, Split, first_line
 
 # Sets from this size on are looked through with a progress bar.

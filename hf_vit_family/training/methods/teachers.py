@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from ..configuration import MethodSettings
+from ..data.preparation import Preparation
 from .class_mapping import match_classes
-from .configuration import MethodSettings
 from .features import extract_features
 from .heads import set_heads
 from .pixel_scale import PixelScale
-from .preparation import Preparation
 from .ridge import fit_ridge, fit_scale
 from .teacher_sources import TeacherNetwork, build_teacher
 

@@ -16,12 +16,12 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
-from .data import Split
+from ..data.loading import Split
+from ..hardware import describe_machine, describe_versions, find_commit
 from .evaluation import Predictions, finite
-from .hardware import describe_machine, describe_versions, find_commit
-from .report_mistakes import find_mistakes
-from .report_page import CONFUSION, CURVES, MISTAKES, RELIABILITY, render_page
-from .report_pictures import draw_confusion, draw_curves, draw_mistakes, draw_reliability
+from .mistakes import find_mistakes
+from .page import CONFUSION, CURVES, MISTAKES, RELIABILITY, render_page
+from .pictures import draw_confusion, draw_curves, draw_mistakes, draw_reliability
 
 REPORT = "report"
 PICTURES = (CURVES, CONFUSION, RELIABILITY, MISTAKES)

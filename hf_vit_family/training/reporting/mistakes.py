@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import Split
+from ..data.loading import Split
 from .evaluation import Predictions
 
 MOST_MISTAKES = 24

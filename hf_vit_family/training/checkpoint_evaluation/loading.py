@@ -6,12 +6,12 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel, TimmWrapperForImageClassification
 
-from ..hub.preprocessing import default_image_processor
-from ..loading import load_image_processor, load_model
-from ..models.image_processing_hfvf import HfvfImageProcessor
-from ..sources import CONFIG_NAME, find_source, first_line, read_json
-from ..zoo.registry import CHECKPOINTS, VARIANTS
-from .resolution import change_resolution
+from ...hub.preprocessing import default_image_processor
+from ...loading import load_image_processor, load_model
+from ...models.image_processing_hfvf import HfvfImageProcessor
+from ...sources import CONFIG_NAME, find_source, first_line, read_json
+from ...zoo.registry import CHECKPOINTS, VARIANTS
+from ..resolution import change_resolution
 
 TIMM = "timm:"
 

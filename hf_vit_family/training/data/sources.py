@@ -12,10 +12,10 @@ from datasets import DatasetDict, IterableDataset, load_dataset, load_from_disk
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from pyarrow import parquet
 
-from .configuration import DataSettings
+from ..configuration import DataSettings
 from .splits import DataError, first_line
 
-EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parent.parent / "assets" / "fashion_mnist"}
+EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parents[2] / "assets" / "fashion_mnist"}
 IMAGE_ENDINGS = frozenset(ImageFolder.EXTENSIONS)
 TABLE_ENDINGS = frozenset({".parquet", ".arrow", ".tar", ".zip", ".csv", ".json", ".jsonl"})
 # Names of folders that are splits and not classes.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .preparation import Preparation
+from ..data.preparation import Preparation
 
 
 class PixelScale(nn.Module):

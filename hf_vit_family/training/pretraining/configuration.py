@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
-from ..models.compat import unknown_name_message
-from .configuration import GROUPS, FinetuneSettings, MethodSettings, option
+from ...models.compat import unknown_name_message
+from ..configuration import GROUPS, FinetuneSettings, MethodSettings, option
 
 DESCRIPTION = """Pretrain an encoder without labels: hide part of every image, and let the model predict its pixels.
 

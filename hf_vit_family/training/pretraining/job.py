@@ -3,32 +3,30 @@
 
 import copy
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DataLoaderConfiguration
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 from datasets import disable_progress_bars
 from torch import nn
-from torch.utils.data import DataLoader
 from transformers.utils.logging import disable_progress_bar
 
-from ..hub.export import export
-from ..models.compat import enable_activation_checkpointing
-from .data import load_images
-from .hardware import choose_precision, set_threads, usable_cores
-from .images import CachedImages, ImageSet, make_image_set, take_batch
-from .loop import Trainer
+from ...hub.export import export
+from ...models.compat import enable_activation_checkpointing
+from ..data.images import make_image_set
+from ..data.loading import load_images
+from ..data.preparation import Preparation
+from ..data.sampling import EpochSampler
+from ..hardware import choose_precision, set_threads
+from ..loop import Trainer
+from ..model import build_model, count_parameters
+from ..optimisation import make_optimizer, make_schedule
+from ..processes import gather_model
+from ..reporting.report import provenance, write_json
+from ..setup import fit_batch_size, make_loader, open_folder, start_accelerator
+from .configuration import PretrainSettings
 from .masked_images import MaskedImageModel, MaskedImageObjective, Masking, check_size, choose_patch_size, masked_l1
-from .model import build_model, count_parameters
-from .optimisation import make_optimizer, make_schedule
-from .preparation import Preparation
-from .pretrain_configuration import PretrainSettings
-from .processes import gather_model, make_accelerator
 from .reconstructions import draw_reconstructions
-from .report import provenance, write_json
-from .run_folder import SETTINGS, create_folder
 
 FIGURE = "masked_l1"
 PICTURES = 6
@@ -53,14 +51,7 @@ class PretrainJob:
         optimisation = settings.optimisation
         optimisation.mixed_precision = choose_precision(optimisation.mixed_precision)
         self.threads = set_threads(optimisation.threads)
-        torch.use_deterministic_algorithms(optimisation.deterministic)
-        self.accelerator = make_accelerator(
-            mixed_precision=optimisation.mixed_precision,
-            gradient_accumulation_steps=optimisation.accumulation,
-            dataloader_config=DataLoaderConfiguration(
-                split_batches=True, use_seedable_sampler=True, data_seed=optimisation.seed
-            ),
-        )
+        self.accelerator = start_accelerator(optimisation)
         with self.accelerator.local_main_process_first():
             self.images = load_images(settings.data, optimisation.seed)
         set_seed(optimisation.seed)
@@ -74,8 +65,8 @@ class PretrainJob:
         check_size(size, self.model.stride)
         side = choose_patch_size(settings.masking.mask_patch_size, size, self.model.token_size)
         self.masking = Masking(size, side, settings.masking.mask_ratio, optimisation.seed)
-        self._check_batches()
-        self.output = self._open_folder()
+        fit_batch_size(self.accelerator, optimisation, len(self.images.train))
+        self.output = open_folder(self.accelerator, settings)
         self.trainer = self._make_trainer()
 
     def run(self) -> dict[str, Any]:
@@ -108,55 +99,15 @@ class PretrainJob:
             losses.append(self.accelerator.gather_for_metrics(loss).cpu())
         return {FIGURE: torch.cat(losses).double().mean().item()}
 
-    def _check_batches(self) -> None:
-        """A batch is split over processes and parts; there are images for one batch at least."""
-        optimisation, count = self.settings.optimisation, len(self.images.train)
-        parts = optimisation.accumulation * self.accelerator.num_processes
-        if optimisation.batch_size % parts:
-            raise ValueError(
-                f"--batch-size is {optimisation.batch_size}; expected a multiple of {parts}, the number of processes "
-                "times --accumulation."
-            )
-        if count < optimisation.batch_size:
-            raise ValueError(
-                f"There are {count} training images; expected at least one batch, which --batch-size says has "
-                f"{optimisation.batch_size}."
-            )
-
-    def _open_folder(self) -> Path:
-        """The run's folder, which the main process creates and everybody hears of."""
-        settings, answer = self.settings, [None, None]
-        if settings.run.resume:
-            return Path(settings.run.output)
-        if self.accelerator.is_main_process:
-            try:
-                folder = create_folder(settings.run.output, settings.data.data)
-                settings.run.output = str(folder)
-                settings.save(folder / SETTINGS)
-                answer = [str(folder), None]
-            except (ValueError, OSError) as error:
-                answer = [None, str(error)]
-        folder, problem = broadcast_object_list(answer)
-        if problem is not None:
-            raise ValueError(problem)
-        settings.run.output = folder
-        return Path(folder)
-
     def _make_trainer(self) -> Trainer:
         settings, optimisation = self.settings, self.settings.optimisation
         train = make_image_set(self.images.train, self.preparation, settings.augmentation, optimisation.seed)
         evaluation = make_image_set(self.images.evaluation, self.preparation)
-        batch_size = optimisation.batch_size // optimisation.accumulation
-        train_loader = DataLoader(
-            train,
-            batch_size=batch_size,
-            shuffle=True,
-            drop_last=True,
-            # a loader without one draws from torch's generator whenever an epoch starts, and so disturbs dropout
-            generator=torch.Generator().manual_seed(optimisation.seed),
-            **self._loading(train),
-        )
-        eval_loader = DataLoader(evaluation, batch_size=batch_size, **self._loading(evaluation))
+        batch_size, workers = optimisation.batch_size // optimisation.accumulation, settings.data.workers
+        device = self.accelerator.device
+        sampler = EpochSampler(self.images.train.labels, optimisation.seed)
+        train_loader = make_loader(train, batch_size, workers, device, sampler)
+        eval_loader = make_loader(evaluation, batch_size, workers, device)
         optimizer = make_optimizer(self.model, optimisation)
         model, optimizer, train_loader, self.eval_loader = self.accelerator.prepare(
             self.model, optimizer, train_loader, eval_loader
@@ -176,18 +127,6 @@ class PretrainJob:
             settings,
             self.output,
         )
-
-    def _loading(self, images: ImageSet) -> dict[str, Any]:
-        """Workers of a data loader: none for images that lie in memory."""
-        workers = self.settings.data.workers
-        if workers is None:
-            workers = 0 if isinstance(images, CachedImages) else min(usable_cores(), 8)
-        return {
-            "num_workers": workers,
-            "persistent_workers": workers > 0,
-            "pin_memory": self.accelerator.device.type == "cuda",
-            "collate_fn": take_batch,
-        }
 
     def _introduce(self) -> None:
         images, optimisation, trainer, masking = self.images, self.settings.optimisation, self.trainer, self.masking

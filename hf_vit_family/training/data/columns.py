@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Image, LargeList, List, Value
 
-from ..models.compat import unknown_name_message
-from .configuration import DataSettings
+from ...models.compat import unknown_name_message
+from ..configuration import DataSettings
 from .splits import DataError
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "target", "cls")

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
-from .data import Split
-from .report_mistakes import Mistake
+from ..data.loading import Split
+from .mistakes import Mistake
 
 DPI = 120
 # Okabe and Ito's colours, which stay apart for colour-blind readers

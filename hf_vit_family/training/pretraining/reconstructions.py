@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from ..data.preparation import Preparation
 from .masked_images import enlarge
-from .preparation import Preparation
 
 ROWS = ("image", "what the model sees", "what it predicts")
 GREY = 0.5

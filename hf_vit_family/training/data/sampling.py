@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from .randomness import permutation
+from ..randomness import permutation
 
 # A class that almost no image has must not drown all others in a multi-label loss.
 LARGEST_POSITIVE_WEIGHT = 100.0

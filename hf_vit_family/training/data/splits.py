@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from ..models.image_rgb import to_rgb
+from ...models.image_rgb import to_rgb
 
 # What Pillow raises for files that are no images, or torn, or far too large.
 UNREADABLE = (

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from .configuration import MethodSettings
-from .data import DataError
-from .evaluation import Predictions
+from ..configuration import MethodSettings
+from ..data.loading import DataError
+from ..reporting.evaluation import Predictions
 from .features import extract_features
 from .heads import classifier_heads, set_heads
 from .ridge import fit_ridge, fit_scale, one_hot

@@ -76,7 +76,7 @@ def predict(
     training = model.training
     model.eval()
     parts = []
-    with torch.inference_mode():
+    with torch.no_grad():  # FSDP2 updates its tensors in place, which inference mode forbids
         for batch in loader:
             logits = model(pixel_values=batch["pixel_values"]).logits.float()
             gathered = accelerator.gather_for_metrics((logits, batch["labels"], batch["indices"]))

@@ -1,0 +1,2 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The report of a checkpoint that was trained elsewhere."""
