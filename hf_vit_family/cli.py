@@ -148,6 +148,23 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def finetune(context: typer.Context) -> None:
+    """Fine-tune a model on your own images, and write a model and a report.
+
+    `hf-vit-family finetune --help` lists the options by group. Several processes or machines are started with
+    `accelerate launch -m hf_vit_family.training.finetune`, which takes the same options.
+    """
+    try:
+        from .training.finetune import main as finetune_main
+    except ImportError as error:
+        raise ImportError(f"Fine-tuning needs more packages ({error}): pip install 'hf_vit_family[training]'.") from None
+    raise typer.Exit(finetune_main(context.args, program=f"{PROGRAM} finetune"))
+
+
 @app.command()
 def convert(
     name: Annotated[

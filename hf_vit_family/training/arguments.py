@@ -15,9 +15,10 @@ DESCRIPTION = """Fine-tune an image classifier of any family on labelled images.
 With no argument at all a small Twins is trained on the embedded subset of Fashion-MNIST, evaluated, exported as a
 folder for the Hub, and loaded back.
 
+  hf-vit-family finetune --model maxvit_tiny_tf_224.in1k --data PHOTOS
   accelerate launch scripts/finetune.py
-  accelerate launch scripts/finetune.py --model twins_svt_small.in1k --data PHOTOS --epochs 5
-  accelerate launch scripts/finetune.py --resume"""
+  accelerate launch scripts/finetune.py --recipe scripts/recipes/twins_fashion_mnist.yaml --epochs 5
+  accelerate launch -m hf_vit_family.training.finetune --resume"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,7 +56,7 @@ def make_parser(
     """
     parser = Parser(
         prog=program,
-        usage="accelerate launch %(prog)s [options]",
+        usage="%(prog)s [options]" if program and " " in program else "accelerate launch %(prog)s [options]",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

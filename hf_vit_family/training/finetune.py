@@ -13,6 +13,9 @@ from .recipes import read_recipe
 from .run_folder import read_settings
 
 
+DATA_ERROR = "hf_vit_family.training.data.splits.DataError"
+
+
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run from the command line.
 
@@ -39,13 +42,16 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         job.check()
     except (ValueError, OSError, ImportError) as error:  # OSError: the Hub cannot be reached
         return _tell(error, 2)
+    except KeyboardInterrupt:
+        return _tell("interrupted before training began.", 130)
     if settings.run.check:
         job.accelerator.end_training()
         return 0
     try:
         figures = job.run()
     except ValueError as error:
-        return _tell(error, 2)
+        # from a loader's worker it comes with the worker's whole traceback
+        return _tell(str(error).strip().splitlines()[-1].removeprefix(f"{DATA_ERROR}: "), 2)
     except (TrainingError, OSError) as error:  # OSError: the disk is full
         return _tell(error, 1)
     except KeyboardInterrupt:

@@ -181,6 +181,9 @@ class Trainer:
                 f"The stream ended in step {self.progress.step + 1}, {self.steps_per_epoch} steps an epoch were "
                 "expected; --stream-images says how many images there are."
             )
+        skipped = getattr(self.images, "skipped", 0)
+        if skipped and self.accelerator.is_main_process:
+            self.bar.write(f"epoch {epoch + 1}: {skipped} images of the stream could not be read and were skipped.")
 
     def _train_mode(self) -> None:
         self.model.train()
