@@ -1,49 +1,32 @@
-"""Fine-tuning: its parts one by one, then the real job, launched, killed and resumed."""
+"""Fine-tuning: options, optimiser and model, then whole runs in this process."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import sysconfig
-import time
-from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
 from torch import nn
-from training_data import CLASSES, own_caches, settings_for, write_images  # noqa: F401 - own_caches is a fixture
+from training_data import CLASSES, own_caches, pictures, write_images, write_parquet  # noqa: F401 - own_caches is a fixture
+from training_runs import ROOT, TINY, TINY_SHAPE, figures_of, forget_accelerator, log_of, options, run
 from transformers import AutoModelForImageClassification
 
-from hf_vit_family.training import finetune
 from hf_vit_family.training.arguments import make_parser, parse_options
 from hf_vit_family.training.checkpoints import list_checkpoints
 from hf_vit_family.training.configuration import GROUPS, PRESETS, FinetuneSettings, option_fields, option_name
 from hf_vit_family.training.job import Job
-from hf_vit_family.training.loop import Trainer, TrainingError
+from hf_vit_family.training.loop import TrainingError
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule, parameter_groups
+from hf_vit_family.training.recipes import read_recipe
 from hf_vit_family.zoo import create_model
-
-ROOT = Path(__file__).resolve().parent.parent
-TINY_SHAPE = [
-    "hidden_sizes=[8,16]",
-    "depths=[1,1]",
-    "num_attention_heads=[1,2]",
-    "mlp_ratios=[2,2]",
-    "key_reductions=[2,1]",
-]
-TINY = [*TINY_SHAPE, "drop_path_rate=0.3"]
 
 
 @pytest.fixture
 def accelerate_reset():
     """One process has one accelerator state; a test that makes an accelerator leaves none behind."""
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    forget_accelerator()
 
 
 class TestArguments:
@@ -166,21 +149,9 @@ class TestJob:
     def photos(self, tmp_path):
         return write_images(tmp_path / "photos", 10)
 
-    def options(self, photos, output, *more):
-        return [
-            *("--data", str(photos), "--output", str(output), "--image-size", "32", "--model-config", *TINY),
-            *("--epochs", "3", "--batch-size", "8", "--threads", "1", "--mixed-precision", "no", "--no-verify", *more),
-        ]
-
-    def run(self, arguments):
-        status = finetune.main(arguments)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-        return status
-
     def test_a_folder_of_photographs_becomes_an_exported_model(self, photos, tmp_path, capsys):
         output = tmp_path / "run"
-        assert self.run(self.options(photos, output)) == 0
+        assert run(options(photos, output)) == 0
         figures = json.loads((output / "metrics.json").read_text())
         assert figures["evaluation"]["images"] == 3 and figures["data"]["labels"] == list(CLASSES)
         assert figures["training"]["steps"] == 9 and figures["preset"] == "quick start"
@@ -196,10 +167,10 @@ class TestJob:
         assert f"Written to {output}" in told and "pipeline(" in told
 
     def test_a_trained_folder_is_the_start_of_another_training(self, photos, tmp_path, capsys):
-        assert self.run(self.options(photos, tmp_path / "first", "--epochs", "1")) == 0
+        assert run(options(photos, tmp_path / "first", "--epochs", "1")) == 0
         others = write_images(tmp_path / "others", 6, classes=["fish", "frog"], seed=5)
         arguments = ["--data", str(others), "--output", str(tmp_path / "second"), "--threads", "1", "--no-verify"]
-        assert self.run([*arguments, "--model", str(tmp_path / "first" / "model"), "--epochs", "1"]) == 0
+        assert run([*arguments, "--model", str(tmp_path / "first" / "model"), "--epochs", "1"]) == 0
         figures = json.loads((tmp_path / "second" / "metrics.json").read_text())
         assert figures["preset"] == "pretrained weights" and figures["model"]["image_size"] == [32, 32]
         config = json.loads((tmp_path / "second" / "model" / "config.json").read_text())
@@ -213,39 +184,18 @@ class TestJob:
             "intermediate_size=32",
             "patch_size=8",
         ]
-        arguments = self.options(photos, tmp_path / "run", "--model", "vit-base-patch16-224", "--epochs", "1")
-        assert self.run([*arguments, "--model-config", *sizes]) == 0
+        arguments = options(photos, tmp_path / "run", "--model", "vit-base-patch16-224", "--epochs", "1")
+        assert run([*arguments, "--model-config", *sizes]) == 0
         figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
         assert figures["model"]["class"] == "ViTForImageClassification" and figures["preset"] == "random weights"
         model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
         assert model.config.id2label == {0: "bird", 1: "cat", 2: "dog"}
         assert "trust_remote_code" not in capsys.readouterr().out
 
-    @pytest.mark.parametrize("more", [[], ["--accumulation", "2", "--augmentation", "resized-crop", "--workers", "2"]])
-    def test_a_run_that_broke_off_goes_on_to_the_same_bits(self, photos, tmp_path, monkeypatch, more):
-        whole, broken = tmp_path / "whole", tmp_path / "broken"
-        assert self.run(self.options(photos, whole, *more)) == 0
-        finish = Trainer._finish_step
-
-        def break_off(trainer, *results):
-            finish(trainer, *results)
-            if trainer.progress.step == 5:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(Trainer, "_finish_step", break_off)
-        assert self.run(self.options(photos, broken, "--checkpoint-every", "2", *more)) == 130
-        monkeypatch.setattr(Trainer, "_finish_step", finish)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-        assert list_checkpoints(broken / "checkpoints")[-1].name == "step-00000004"
-
-        assert self.run(["--resume", "--output", str(broken)]) == 0
-        assert_same_run(whole, broken)
-
     def test_accumulation_gives_the_same_weights_up_to_rounding(self, photos, tmp_path):
         plain = ["--model-config", *TINY_SHAPE, "--augmentation", "none"]
-        assert self.run(self.options(photos, tmp_path / "once", *plain)) == 0
-        assert self.run(self.options(photos, tmp_path / "twice", *plain, "--accumulation", "2")) == 0
+        assert run(options(photos, tmp_path / "once", *plain)) == 0
+        assert run(options(photos, tmp_path / "twice", *plain, "--accumulation", "2")) == 0
         once, twice = (
             [json.loads(line).get("loss", 0) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
             for name in ("once", "twice")
@@ -253,7 +203,7 @@ class TestJob:
         assert once == pytest.approx(twice, abs=1e-5)
 
     def test_the_rate_is_zero_after_the_last_step_whatever_the_accumulation(self, photos, tmp_path):
-        arguments = self.options(photos, tmp_path / "run", "--accumulation", "4")
+        arguments = options(photos, tmp_path / "run", "--accumulation", "4")
         job = Job(FinetuneSettings.from_options(parse_options(arguments)))
         job.set_up()
         job.trainer.train()
@@ -262,148 +212,163 @@ class TestJob:
 
     def test_what_a_resumed_run_cannot_change_is_refused(self, photos, tmp_path, capsys):
         output = tmp_path / "run"
-        assert self.run(self.options(photos, output)) == 0
+        assert run(options(photos, output)) == 0
         capsys.readouterr()
-        assert self.run(["--resume", "--output", str(output), "--epochs", "5"]) == 2
+        assert run(["--resume", "--output", str(output), "--epochs", "5"]) == 2
         assert "--epochs is 5, but the run in" in capsys.readouterr().err
-        assert self.run(["--resume", "--output", str(tmp_path / "other")]) == 2
+        assert run(["--resume", "--output", str(tmp_path / "other")]) == 2
         assert "holds no run" in capsys.readouterr().err
         (photos / "cat" / "00.png").unlink()
-        assert self.run(["--resume", "--output", str(output)]) == 1
+        assert run(["--resume", "--output", str(output)]) == 1
         assert "There are 26 training images, but" in capsys.readouterr().err
-        assert self.run(self.options(photos, output)) == 2
+        assert run(options(photos, output)) == 2
         assert "is there already and not empty" in capsys.readouterr().err
 
     def test_batches_that_do_not_fit(self, photos, tmp_path, capsys):
-        assert self.run(self.options(photos, tmp_path / "a", "--batch-size", "100", "--epochs", "1")) == 0
+        assert run(options(photos, tmp_path / "a", "--batch-size", "100", "--epochs", "1")) == 0
         assert "27 training images only: the batch size is 27" in capsys.readouterr().out
-        assert self.run(self.options(photos, tmp_path / "b", "--accumulation", "3")) == 2
+        assert run(options(photos, tmp_path / "b", "--accumulation", "3")) == 2
         assert "--batch-size is 8; expected a multiple of 3" in capsys.readouterr().err
 
     def test_a_loss_that_is_not_finite_ends_the_run_with_step_images_and_checkpoint(self, photos, tmp_path, capsys):
-        arguments = self.options(photos, tmp_path / "run", "--learning-rate", "1e30", "--gradient-clip", "0")
-        assert self.run([*arguments, "--checkpoint-every", "1", "--warmup-epochs", "1"]) == 1
+        arguments = options(photos, tmp_path / "run", "--learning-rate", "1e30", "--gradient-clip", "0")
+        assert run([*arguments, "--checkpoint-every", "1", "--warmup-epochs", "1"]) == 1
         error = capsys.readouterr().err
         assert re.search(r"error: The loss of step \d is (nan|inf), with the images (\w+/\d\d\.png(, )?){8};", error)
         last = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
         assert f"the last checkpoint is {last}. A lower --learning-rate may help." in error
         assert issubclass(TrainingError, RuntimeError)
 
+    @pytest.mark.parametrize(
+        ("more", "trained"),
+        [
+            (["--method", "head"], 51),
+            (["--method", "lora", "--lora-rank", "2", "--layer-decay", "0.5"], 51 + 2 * (2 * 8 * 2 + 2 * 16 * 2)),
+        ],
+    )
+    def test_a_method_trains_its_own_parameters_and_exports_a_plain_model(
+        self, photos, tmp_path, capsys, more, trained
+    ):
+        output = tmp_path / "run"
+        assert run(options(photos, output, "--seed", "3", *more)) == 0
+        assert f"Method: {more[1]}, {trained:,} parameters trained" in capsys.readouterr().out
+        weights = load_file(output / "model" / "model.safetensors")
+        start, _, _ = build_model(FinetuneSettings.from_options({"model_config": TINY}).model, list(CLASSES), 32)
+        assert set(weights) == set(start.state_dict())
+        assert (output / "adapter" / "adapter_model.safetensors").exists() == (more[1] == "lora")
 
-def assert_same_run(first, second):
-    """Weights to the bit, and each step once in the log, with the same figures."""
-    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (first, second)]
-    assert weights[0] == weights[1]
-    assert (first / "log.jsonl").read_text() == (second / "log.jsonl").read_text()
-    evaluations = [json.loads((folder / "metrics.json").read_text())["evaluation"] for folder in (first, second)]
-    assert evaluations[0] == evaluations[1]
+    @pytest.mark.parametrize("method", ["knn", "ridge"])
+    def test_probes_train_nothing_and_tell_colours_apart(self, photos, tmp_path, method):
+        output = tmp_path / "run"
+        assert run(options(photos, output, "--method", method, "--shots", "5", "--knn-neighbours", "3")) == 0
+        figures = figures_of(output)
+        assert figures["training"] is None and figures["data"]["training_images"] == 15
+        assert figures["evaluation"]["accuracy"] > 0.6
+        assert (output / "model").exists() == (method == "ridge")
+        assert (output / "report" / "index.html").exists() and not (output / "log.jsonl").exists()
 
-
-class TestLaunch:
-    """The script as a user starts it: `accelerate launch`, in processes of its own."""
-
-    @pytest.fixture(scope="class")
-    def place(self, tmp_path_factory):
-        return tmp_path_factory.mktemp("launch")
-
-    def launch(self, place, *arguments, launcher=("-m", "accelerate.commands.launch", "--num_processes", "1")):
-        """Start the script from a folder that is not the checkout, without the package on the path."""
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment |= {"HF_DATASETS_CACHE": str(place / "cache"), "ACCELERATE_USE_CPU": "true"}
-        return subprocess.Popen(
-            [sys.executable, *launcher, str(ROOT / "scripts" / "finetune.py"), *arguments],
-            cwd=place,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def options(self):
-        return [
-            *("--train-images", "160", "--eval-images", "50", "--epochs", "3", "--batch-size", "4", "--threads", "1"),
-            *("--model-config", *TINY),
-        ]
-
-    @pytest.fixture(scope="class")
-    def whole(self, place):
-        process = self.launch(place, *self.options())
-        told, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, told
-        return place / "runs" / "fashion_mnist-001", told
-
-    def test_it_trains_exports_and_loads_back(self, whole):
-        output, told = whole
-        figures = json.loads((output / "metrics.json").read_text())
-        assert figures["evaluation"]["images"] == 50 and figures["data"]["evaluation_split"] == "test"
-        check = figures["loaded_back"]
-        assert check["equal"] and check["images"] == 50
-        assert check["class"].startswith("transformers_modules.")
-        assert figures["command"].startswith("accelerate launch: python ")
-        assert "img/s" in told and "the same answers on 50 images" in told
-        assert (output / "model" / "modeling_twins.py").exists()
-
-    def test_a_killed_run_goes_on_to_the_same_bits(self, place, whole):
-        process = self.launch(place, *self.options(), "--output", "killed", "--checkpoint-every", "7")
-        checkpoints = place / "killed" / "checkpoints"
-        deadline = time.monotonic() + 400
-        while not (checkpoints.is_dir() and list_checkpoints(checkpoints)):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert not (place / "killed" / "metrics.json").exists(), "the run was over before it was killed"
-
-        process = self.launch(place, "--resume", "--output", "killed", "--no-verify")
-        told, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, told
-        assert "going on after step" in told
-        assert_same_run(whole[0], place / "killed")
-
-    def test_no_script_shadows_a_library(self, place):
-        """Scripts stand first on the path of a launched script: none may have the name of a library."""
-        program = (
-            "import importlib.util, sys; sys.path.insert(0, sys.argv[1])\n"
-            "for name in ('accelerate', 'datasets', 'evaluate', 'torch', 'transformers'):\n"
-            "    print(importlib.util.find_spec(name).origin)"
-        )
-        command = [sys.executable, "-c", program, str(ROOT / "scripts")]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place).stdout
-        libraries = {Path(sysconfig.get_paths()[name]).resolve() for name in ("purelib", "platlib")}
-        assert len(printed.split()) == 5
-        for line in printed.split():
-            assert any(library in Path(line).resolve().parents for library in libraries), line
-        for script in (ROOT / "scripts").glob("*.py"):
-            assert script.stem not in sys.stdlib_module_names
-
-    @pytest.mark.slow
-    def test_two_processes_give_the_figures_of_one(self, place):
-        """The same global batch: losses within 1e-5, and every image evaluated once although 51 is odd."""
-        options = [
-            *("--train-images", "83", "--eval-images", "51", "--epochs", "2", "--batch-size", "10", "--threads", "1"),
-            *("--model-config", *TINY_SHAPE, "--augmentation", "crop-flip", "--mixed-precision", "no", "--no-verify"),
-        ]
-        process = self.launch(place, *options, "--output", "one")
-        told, _ = process.communicate(timeout=250)
-        assert process.returncode == 0, told
-        # accelerate's launcher starts one process whatever it is told, unless there are GPUs or MPI
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        for attempt in range(2):  # gloo processes sometimes end by a signal after all is done, or hang
-            process = self.launch(place, *options, "--output", f"two-{attempt}", launcher=launcher)
-            try:
-                told, _ = process.communicate(timeout=250)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                told, _ = process.communicate()
-            if (place / f"two-{attempt}" / "metrics.json").exists():
-                break
-        one, two = (json.loads((place / name / "metrics.json").read_text()) for name in ("one", f"two-{attempt}"))
-        assert (one["machine"]["processes"], two["machine"]["processes"]) == (1, 2), told
-        assert one["evaluation"]["images"] == two["evaluation"]["images"] == 51
-        assert one["evaluation"]["loss"] == pytest.approx(two["evaluation"]["loss"], abs=1e-5)
+    def test_a_student_learns_from_a_folder(self, photos, tmp_path, capsys):
+        assert run(options(photos, tmp_path / "teacher")) == 0
+        more = ["--teacher", str(tmp_path / "teacher" / "model"), "--distillation", "soft", "--mixup", "0.8"]
+        assert run(options(photos, tmp_path / "student", *more)) == 0
+        assert "soft distillation from" in capsys.readouterr().out
         losses = [
-            [json.loads(line).get("loss", 0) for line in (place / name / "log.jsonl").read_text().splitlines()]
-            for name in ("one", f"two-{attempt}")
+            [line["loss"] for line in log_of(tmp_path / name) if "loss" in line] for name in ("teacher", "student")
         ]
-        assert losses[0] == pytest.approx(losses[1], abs=1e-5) and len(losses[0]) == 18
+        assert losses[0] != losses[1]
+
+    def test_early_stopping_exports_the_best_weights(self, photos, tmp_path, monkeypatch, capsys):
+        accuracies = iter([0.3, 0.6, 0.5, 0.4, 0.9])
+        kept = []
+
+        def evaluate(job, model):
+            kept.append({name: value.clone() for name, value in job.trainer.plain_model.state_dict().items()})
+            return {"accuracy": next(accuracies)}
+
+        monkeypatch.setattr(Job, "_evaluate", evaluate)
+        output = tmp_path / "run"
+        assert run(options(photos, output, "--epochs", "9", "--early-stopping", "2")) == 0
+        assert "No better evaluation for 2 times" in capsys.readouterr().out
+        assert [line["accuracy"] for line in log_of(output) if "accuracy" in line] == [0.3, 0.6, 0.5, 0.4]
+        exported = load_file(output / "model" / "model.safetensors")
+        assert all(torch.equal(value, kept[1][name]) for name, value in exported.items())
+        assert figures_of(output)["training"]["epochs"] == 4
+
+    def test_classes_of_unequal_size_and_several_classes_an_image(self, tmp_path):
+        names = [["red"], ["red", "dark"], [], ["dark"], ["red"], ["dark", "blue"]] * 4
+        write_parquet(tmp_path / "data" / "train-0.parquet", {"image": pictures(24), "labels": names})
+        write_parquet(tmp_path / "data" / "test-0.parquet", {"image": pictures(6), "labels": names[:6]})
+        output = tmp_path / "run"
+        assert run(options(tmp_path / "data", output, "--class-balance", "weights", "--label-smoothing", "0")) == 0
+        figures = figures_of(output)
+        assert "mean_average_precision" in figures["evaluation"]
+        config = json.loads((output / "model" / "config.json").read_text())
+        assert config["problem_type"] == "multi_label_classification"
+
+
+class TestRecipes:
+    def write(self, tmp_path, text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    def test_the_recipes_of_the_checkout_are_read(self):
+        found = sorted((ROOT / "scripts" / "recipes").glob("*.yaml"))
+        assert len(found) >= 3
+        for path in found:
+            settings = FinetuneSettings.from_options(read_recipe(path))
+            head = path.read_text().split("\nmodel:")[0]
+            assert f"--recipe scripts/recipes/{path.name}" in head
+            assert re.search(r"\d\d\.\d\d %", head) and "2026" in head, f"{path.name} states no result"
+            if settings.model.model is not None:
+                build_model(settings.model, [str(label) for label in range(10)], settings.data.image_size)
+
+    def test_groups_types_and_options_beside_it(self, tmp_path, photos):
+        text = "model:\n  model_config: {depths: [1, 1], hidden_act: relu}\n"
+        text += "optimisation:\n  learning_rate: 1e-3\n  epochs: 2\n"
+        recipe = read_recipe(self.write(tmp_path, text))
+        assert recipe == {"model_config": ["depths=[1, 1]", 'hidden_act="relu"'], "learning_rate": 1e-3, "epochs": 2}
+        path = self.write(tmp_path, "optimisation:\n  epochs: 1\n  label_smoothing: 0\n")
+        more = ["--recipe", str(path), "--epochs", "2"]
+        assert run([*more, *options(photos, tmp_path / "run", "--epochs", "2")]) == 0
+        settings = figures_of(tmp_path / "run")["settings"]
+        assert (settings["epochs"], settings["label_smoothing"]) == (2, 0.0)
+
+    @pytest.fixture
+    def photos(self, tmp_path):
+        return write_images(tmp_path / "photos", 10)
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            (
+                "optimization:\n  epochs: 2\n",
+                "Unknown group 'optimization'; the nearest known names",
+            ),
+            ("optimisation:\n  epoch: 2\n", "Unknown option 'epoch'; the nearest known names are 'epochs'"),
+            ("optimisation:\n  epochs: many\n", "epochs is 'many'; expected a whole number or null"),
+            ("optimisation:\n  epochs: true\n", "epochs is True; expected a whole number or null"),
+            ("optimisation:\n  optimizer: adam\n", "optimizer is 'adam'; expected one of adamw, sgd"),
+            ("data:\n  image_size: 3.5\n", "image_size is 3.5; expected a whole number or null"),
+            ("- epochs\n", "holds list; expected groups"),
+            ("", "holds NoneType; expected groups"),
+            ("optimisation: 3\n", "the group 'optimisation' holds 3; expected options"),
+            ("a: [\n", "is no YAML"),
+        ],
+    )
+    def test_what_is_wrong_is_told_in_one_sentence(self, tmp_path, capsys, text, sentence):
+        path = self.write(tmp_path, text)
+        assert run(["--recipe", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
+        assert str(path) in error
+
+    def test_a_missing_recipe(self, tmp_path, capsys):
+        assert run(["--recipe", str(tmp_path / "none.yaml")]) == 2
+        assert "none.yaml cannot be read: No such file or directory." in capsys.readouterr().err
+
+
+def test_bf16_as_yaml_says_no(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("optimisation:\n  mixed_precision: no\naugmentation:\n  augmentation: none\n")
+    assert read_recipe(path) == {"mixed_precision": "no", "augmentation": "none"}
