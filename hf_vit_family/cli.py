@@ -158,10 +158,8 @@ def finetune(context: typer.Context) -> None:
     `hf-vit-family finetune --help` lists the options by group. Several processes or machines are started with
     `accelerate launch -m hf_vit_family.training.finetune`, which takes the same options.
     """
-    try:
-        from .training.finetune import main as finetune_main
-    except ImportError as error:
-        raise ImportError(f"Fine-tuning needs more packages ({error}): pip install 'hf_vit_family[training]'.") from None
+    from .training.finetune import main as finetune_main
+
     raise typer.Exit(finetune_main(context.args, program=f"{PROGRAM} finetune"))
 
 

@@ -3,8 +3,9 @@
 
     apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb unpacked
     python scripts/make_fashion_mnist_subset.py unpacked
+    python scripts/make_fashion_mnist_subset.py unpacked --all --destination fashion_mnist_full
 
-Writes parquet shards with the columns `image` (PNG), `label` and `source_index` (the place in the original idx file)
+With --all the shards hold all 60,000 and 10,000 images, for the recipes of scripts/recipes. Writes parquet shards with the columns `image` (PNG), `label` and `source_index` (the place in the original idx file)
 into hf_vit_family/assets/fashion_mnist, reads them back, and compares every pixel and every label with the source.
 The classes are equally frequent. The draw is numpy's `RandomState(20170828)`, whose stream is frozen for all time.
 """
@@ -59,10 +60,12 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_split(folder: Path, destination: Path, split: str, generator: np.random.RandomState) -> None:
-    """Write the shards of one split and report their sizes."""
+def write_split(
+    folder: Path, destination: Path, split: str, generator: np.random.RandomState, whole: bool = False
+) -> None:
+    """Write the shards of one split, or of all its images, and report their sizes."""
     images, labels = read_split(folder, split)
-    indices = draw(labels, PER_CLASS[split], generator)
+    indices = np.arange(len(labels)) if whole else draw(labels, PER_CLASS[split], generator)
     rows = {
         "image": [{"bytes": png(images[index]), "path": None} for index in indices],
         "label": labels[indices].astype(int).tolist(),
@@ -76,7 +79,7 @@ def write_split(folder: Path, destination: Path, split: str, generator: np.rando
         path = destination / f"{split}-{number:05d}-of-{count:05d}.parquet"
         table.shard(count, number, contiguous=True).to_parquet(path)
         print(f"{path.name}: {path.stat().st_size:,} bytes")
-        if path.stat().st_size >= LARGEST_SHARD:
+        if path.stat().st_size >= LARGEST_SHARD and not whole:
             raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes; a shard stays under {LARGEST_SHARD:,}.")
 
 
@@ -98,25 +101,27 @@ def main() -> None:
     """Write both splits, then verify both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path, help="folder into which the Debian package was unpacked")
-    parser.add_argument(
-        "--destination", type=Path, default=DESTINATION, help="where the shards go (default: the package's assets)"
-    )
+    parser.add_argument("--destination", type=Path, help="where the shards go (default: the package's assets)")
+    parser.add_argument("--all", action="store_true", help="all images, to a --destination of its own")
     parser.add_argument(
         "--verify-only", action="store_true", help="compare the existing shards with the source, write nothing"
     )
     arguments = parser.parse_args()
+    if arguments.all and arguments.destination is None:
+        parser.error("--all was given; expected a --destination too, for the package's assets hold the subset")
+    destination = arguments.destination or DESTINATION
     folder = arguments.package / "usr" / "share" / "datasets" / "fashion-mnist"
     if not folder.is_dir():
         parser.error(
             f"{arguments.package} has no usr/share/datasets/fashion-mnist: unpack the Debian package there first"
         )
-    arguments.destination.mkdir(parents=True, exist_ok=True)
+    destination.mkdir(parents=True, exist_ok=True)
     if not arguments.verify_only:
         generator = np.random.RandomState(SEED)
         for split in PER_CLASS:
-            write_split(folder, arguments.destination, split, generator)
+            write_split(folder, destination, split, generator, arguments.all)
     for split in PER_CLASS:
-        verify_split(folder, arguments.destination, split)
+        verify_split(folder, destination, split)
 
 
 if __name__ == "__main__":

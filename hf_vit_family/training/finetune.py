@@ -12,7 +12,6 @@ from .arguments import parse_options
 from .recipes import read_recipe
 from .run_folder import read_settings
 
-
 DATA_ERROR = "hf_vit_family.training.data.splits.DataError"
 
 
@@ -40,8 +39,10 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         end_with_launcher()
         job = Job(settings)
         job.check()
-    except (ValueError, OSError, ImportError) as error:  # OSError: the Hub cannot be reached
+    except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached
         return _tell(error, 2)
+    except ImportError as error:
+        return _tell(f"{error}; fine-tuning needs pip install 'hf_vit_family[training]'.", 2)
     except KeyboardInterrupt:
         return _tell("interrupted before training began.", 130)
     if settings.run.check:

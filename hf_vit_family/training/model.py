@@ -38,13 +38,13 @@ class StartingPoint(NamedTuple):
 
 
 def build_model(
-    settings: ModelSettings, label_names: list[str], image_size: int | None = None, multi_label: bool = False
+    settings: ModelSettings, label_names: list[str] | None, image_size: int | None = None, multi_label: bool = False
 ) -> StartingPoint:
     """The model with a head for the classes, their names in its configuration, and its image processor.
 
     Args:
         settings: which model.
-        label_names: name of every class.
+        label_names: name of every class; None where the head is not used and stays as it is.
         image_size: side in pixels of the images it will be given; None for the model's own. Positions of loaded
             weights are interpolated.
         multi_label: whether an image has any number of classes.
@@ -53,12 +53,7 @@ def build_model(
         ValueError: an unknown model or field of its configuration, or weights that cannot be loaded.
     """
     overrides = parse_model_config(settings.model_config)
-    labels = {
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
-        # without it transformers' loss would guess the kind of problem from the labels and save the guess
-        "problem_type": "multi_label_classification" if multi_label else "single_label_classification",
-    }
+    labels = {} if label_names is None else _label_fields(label_names, multi_label)
     if settings.model is None:
         size = {} if image_size is None else {"image_size": image_size}
         model = create_model(QUICK_START_MODEL, **{**QUICK_START_CONFIG, **size, **overrides, **labels})
@@ -78,7 +73,9 @@ def build_model(
             processor = _resize_processor(processor, image_size)
         return StartingPoint(model, processor, None)
 
-    model = _load(settings.model, label_names, overrides, image_size)
+    if label_names is not None:
+        overrides["num_labels"] = len(label_names)
+    model = _load(settings.model, overrides, image_size)
     known = [model.config.id2label[index] for index in range(model.config.num_labels)]
     kept = None if known == [f"LABEL_{index}" for index in range(len(known))] else known
     for key, value in labels.items():
@@ -92,18 +89,27 @@ def build_model(
     return StartingPoint(model, processor, kept)
 
 
+def _label_fields(label_names: list[str], multi_label: bool) -> dict[str, Any]:
+    return {
+        "id2label": dict(enumerate(label_names)),
+        "label2id": {name: index for index, name in enumerate(label_names)},
+        # without it transformers' loss would guess the kind of problem from the labels and save the guess
+        "problem_type": "multi_label_classification" if multi_label else "single_label_classification",
+    }
+
+
 def count_parameters(model: PreTrainedModel) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(name: str, label_names: list[str], overrides: dict[str, Any], image_size: int | None) -> PreTrainedModel:
+def _load(name: str, overrides: dict[str, Any], image_size: int | None) -> PreTrainedModel:
     """The checkpoint at a resolution, with a new head where it has another number of classes."""
-    model = load_model(name, num_labels=len(label_names), **overrides)
+    model = load_model(name, **overrides)
     if image_size is None:
         return model
     if model.config.model_type.startswith("hfvf_"):  # load_model interpolates their tables
-        return load_model(name, num_labels=len(label_names), **{"image_size": image_size, **overrides})
+        return load_model(name, **{"image_size": image_size, **overrides})
     return change_resolution(model, image_size)
 
 

@@ -161,7 +161,7 @@ def find_label_column(features: Features, settings: DataSettings, image_column: 
         return found[0]
     if found:
         raise DataError(f"{settings.data} has several columns of labels, {found}; choose one with --label-column.")
-    hint = "" if names else ": put the images of each class into a folder of its own, two classes at least"
+    hint = "" if names else ": put the images of each class directly into a folder of its own, two classes at least"
     raise DataError(f"{settings.data} has no column of labels; its columns are {describe(features)}{hint}.")
 
 

@@ -27,12 +27,14 @@ from .columns import (
 from .duplicates import DuplicateReport, find_duplicates
 from .examination import examine
 from .sources import Source, find_source, load_splits, load_streams
-from .splits import DataError, Split, draw, hold_out
+from .splits import DataError, Split, draw, first_line, hold_out
 from .streaming import Stream
 
+# What all images are where labels do not matter.
+NO_CLASS = "image"
 EVAL_SPLITS = ("validation", "valid", "val", "dev", "test")
 
-__all__ = ["DataError", "LabelledImages", "Split", "Stream", "load_images"]
+__all__ = ["DataError", "LabelledImages", "Split", "Stream", "load_images", "load_unlabelled"]
 
 
 @dataclass
@@ -106,6 +108,33 @@ def load_images(settings: DataSettings, seed: int) -> LabelledImages:
     )
 
 
+def load_unlabelled(settings: DataSettings, seed: int) -> LabelledImages:
+    """Images of whatever folders, tables or shards, for training without labels: all have the same one, `image`.
+
+    Raises:
+        DataError: says what is missing and what there is.
+    """
+    source = find_source(settings, labelled=False)
+    splits = load_splits(source, settings)
+    _require_split(settings.train_split, splits)
+    image_column = find_image_column(splits[settings.train_split].features, settings)
+    train = _without_labels(splits[settings.train_split], settings.train_split, image_column, source)
+    eval_split = _choose_eval_split(splits, settings)
+    if eval_split is None:
+        if len(train) < 2:
+            raise DataError(f"{settings.data} holds one image; it takes two to train and to evaluate.")
+        train, evaluation = hold_out(train, [NO_CLASS], settings.eval_fraction, seed)
+        eval_split = f"{settings.eval_fraction:.0%} of {settings.train_split}"
+    else:
+        _require_columns(splits[eval_split].features, eval_split, (image_column,))
+        evaluation = _without_labels(splits[eval_split], eval_split, image_column, source)
+    train, corrupt = examine(draw(train, settings.train_images, seed), settings.corrupt_images)
+    evaluation, corrupt_too = examine(draw(evaluation, settings.eval_images, seed), settings.corrupt_images)
+    return LabelledImages(
+        settings.data, train, evaluation, [NO_CLASS], eval_split, corrupt=corrupt + corrupt_too, notes=source.notes
+    )
+
+
 def _load_stream(source: Source, settings: DataSettings, seed: int) -> LabelledImages:
     """The training split as a stream; the one to evaluate on is read whole."""
     if settings.class_balance != "none" or settings.train_images is not None:
@@ -123,13 +152,13 @@ def _load_stream(source: Source, settings: DataSettings, seed: int) -> LabelledI
     count = settings.stream_images or count
     if count is None:
         raise DataError(f"{settings.data} does not say how many images it has; say it with --stream-images.")
-    features = stream.features or stream._resolve_features().features
+    features = _stream_features(stream, settings.train_split)
     image_column = find_image_column(features, settings)
     label_column = find_label_column(features, settings, image_column)
     rows = streams[eval_split][0]
-    evaluation_features = rows.features or rows._resolve_features().features
+    evaluation_features = _stream_features(rows, eval_split)
     _require_columns(evaluation_features, eval_split, (image_column, label_column))
-    table = _read_whole(rows, evaluation_features)
+    table = _read_whole(rows, evaluation_features, eval_split)
     # a stream that does not name its classes has those of the images to evaluate on
     labels = _make_labels(features, label_column, column_values(table, label_column), settings)
     evaluation = _read_split(table, eval_split, image_column, labels, source)
@@ -150,14 +179,24 @@ def _load_stream(source: Source, settings: DataSettings, seed: int) -> LabelledI
     )
 
 
-def _read_whole(stream: IterableDataset, features: Features) -> Dataset:
+def _stream_features(stream: IterableDataset, split: str) -> Features:
+    try:
+        return stream.features or stream._resolve_features().features
+    except Exception as error:  # torn shards and lost connections raise a dozen unrelated classes
+        raise DataError(f"The split {split!r} cannot be read: {first_line(error)}.") from error
+
+
+def _read_whole(stream: IterableDataset, features: Features, split: str) -> Dataset:
     """A stream as a table, in a folder that lasts as long as this process."""
     folder = tempfile.mkdtemp(prefix="hf_vit_family-evaluation-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, kind in features.items():
         if isinstance(kind, Image):
             stream = stream.cast_column(name, Image(decode=False))
-    return Dataset.from_generator(_all_rows, features=features, gen_kwargs={"stream": stream}, cache_dir=folder)
+    try:
+        return Dataset.from_generator(_all_rows, features=features, gen_kwargs={"stream": stream}, cache_dir=folder)
+    except Exception as error:  # as above
+        raise DataError(f"The split {split!r} cannot be read: {first_line(error.__cause__ or error)}.") from error
 
 
 def _all_rows(stream: Iterable[dict]) -> Iterable[dict]:
@@ -204,6 +243,16 @@ def _read_split(table: Dataset, name: str, image_column: str, labels: Labels, so
         raise DataError(f"The split {name!r} is empty.")
     kind = kind_of(table.features, labels.column)
     encoded = labels.encode(kind, column_values(table, labels.column), f"The split {name!r}")
+    return _make_split(table, name, image_column, encoded, source)
+
+
+def _without_labels(table: Dataset, name: str, image_column: str, source: Source) -> Split:
+    if not len(table):
+        raise DataError(f"The split {name!r} is empty.")
+    return _make_split(table, name, image_column, np.zeros(len(table), dtype=np.int64), source)
+
+
+def _make_split(table: Dataset, name: str, image_column: str, encoded: np.ndarray, source: Source) -> Split:
     images = table.select_columns([image_column])
     images = images if image_column == "image" else images.rename_column(image_column, "image")
     return Split(images, encoded, name, folder=None if source.folder is None else Path(source.folder).resolve())

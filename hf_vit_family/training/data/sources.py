@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The tables behind a name: a folder here, the embedded set, or the Hub."""
 
+import glob
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -41,13 +42,19 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def find_source(settings: DataSettings) -> Source:
+def find_source(settings: DataSettings, labelled: bool = True) -> Source:
     """What `--data` names.
+
+    Args:
+        settings: `data`, `data_config` and `train_split` are used.
+        labelled: whether the folders of images are classes; without, they may lie as they like.
 
     Raises:
         DataError: nothing there, or files that cannot be used.
     """
     name = settings.data
+    if not name:
+        raise DataError("--data is empty; expected a folder, `fashion_mnist` or the id of a data set on the Hub.")
     folder = EMBEDDED.get(name, Path(name).expanduser())
     if not folder.exists():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -63,10 +70,12 @@ def find_source(settings: DataSettings) -> Source:
     if not survey.images and not survey.tables:
         endings = f"; its files end in {_endings(survey.others)}" if survey.others else ""
         raise DataError(f"The folder {name} holds no images and no parquet files or tar shards{endings}.")
-    files = None if survey.tables or survey.metadata else _image_files(folder, survey, settings.train_split)
-    if files is None:
+    folders = None if survey.tables or survey.metadata else _split_folders(folder, survey, settings.train_split, labelled)
+    if folders is None:
         return Source(folder, {"path": str(folder)}, survey.notes())
-    arguments = {"path": "imagefolder", "data_dir": str(folder), "data_files": files, "drop_labels": False}
+    # one pattern a folder: `datasets` follows no link to a folder that `**` meets
+    files = {split: [_pattern(parts) for parts in found] for split, found in folders.items()}
+    arguments = {"path": "imagefolder", "data_dir": str(folder), "data_files": files, "drop_labels": not labelled}
     return Source(folder, arguments, survey.notes())
 
 
@@ -152,7 +161,9 @@ class _Survey:
 def _survey(folder: Path) -> _Survey:
     survey = _Survey()
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith((".", "__")) and not _leads_back(os.path.join(place, name))
+        )
         parts = Path(place).relative_to(folder).parts
         survey.folders.append(parts)
         here = survey.others_of.setdefault(parts, Counter())
@@ -173,6 +184,11 @@ def _survey(folder: Path) -> _Survey:
     return survey
 
 
+def _leads_back(path: str) -> bool:
+    """Whether a link leads to a folder that it lies in, where one would go round for ever."""
+    return os.path.islink(path) and Path(path).parent.resolve().is_relative_to(Path(path).resolve())
+
+
 def _require_utf8(name: str, place: str) -> None:
     try:
         os.path.join(place, name).encode()
@@ -185,26 +201,49 @@ def _endings(counts: Counter) -> str:
     return ", ".join(f"{ending} ({count})" for ending, count in counts.most_common(5))
 
 
-def _image_files(folder: Path, survey: _Survey, train_split: str) -> dict[str, list[str]] | None:
-    """Patterns of every split for folders of classes; None for another layout, which `datasets` may know.
+def _pattern(parts: tuple[str, ...]) -> str:
+    """What finds the files of a folder, whatever its name holds."""
+    return "/".join([*(glob.escape(part) for part in parts), "*"])
+
+
+def _split_folders(
+    folder: Path, survey: _Survey, train_split: str, labelled: bool
+) -> dict[str, list[tuple[str, ...]]] | None:
+    """Folders with images of every split; None for another layout, which `datasets` may know.
 
     `datasets` itself looks for `train` and `test` anywhere in a path, be it a class or a part of a file's name.
 
     Raises:
-        DataError: a class to train on has no images.
+        DataError: a class to train on has no images, or images lie where no class can be told.
     """
-    depths = {len(parts) for parts in survey.images}
-    tops = {parts[0] for parts in survey.images if parts}
-    if depths == {2} and all(name.lower() in SPLIT_FOLDERS for name in tops):
-        files: dict[str, list[str]] = {}
-        for name in sorted(tops):
-            files.setdefault(SPLIT_FOLDERS[name.lower()], []).append(f"{name}/**")
-        _require_class_images(folder, survey, [p for p in survey.folders if len(p) == 2 and p[0].lower() in TRAINING])
-        return files
-    if depths == {1} and not all(name.lower() in SPLIT_FOLDERS for name in tops):
-        _require_class_images(folder, survey, [parts for parts in survey.folders if len(parts) == 1])
-        return {train_split: ["**"]}
-    return None
+    places = sorted(survey.images)
+    depths = {len(parts) for parts in places}
+    splits = all(parts and parts[0].lower() in SPLIT_FOLDERS for parts in places)
+    if labelled:
+        if len(depths) > 1:
+            few, many = min(places, key=len), max(places, key=len)
+            raise DataError(
+                f"{folder} holds images in {_shown(few)} and in {_shown(many)}; expected all of them directly in the "
+                "folder of their class."
+            )
+        if splits and depths == {1}:
+            raise DataError(
+                f"{folder} has folders of splits, {', '.join(parts[0] for parts in places)}, with images in them; "
+                "expected a folder for each class in each of them."
+            )
+        if depths != ({2} if splits else {1}):
+            return None
+        level = next(iter(depths))
+        classes = [parts for parts in survey.folders if len(parts) == level]
+        _require_class_images(folder, survey, [p for p in classes if not splits or p[0].lower() in TRAINING])
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for parts in places:
+        found.setdefault(SPLIT_FOLDERS[parts[0].lower()] if splits else train_split, []).append(parts)
+    return found
+
+
+def _shown(parts: tuple[str, ...]) -> str:
+    return f"{Path(*parts)}/" if parts else "no folder of its own"
 
 
 TRAINING = tuple(name for name, split in SPLIT_FOLDERS.items() if split == "train")

@@ -92,13 +92,19 @@ class Stream:
     ) -> Iterator[tuple[Image.Image, np.ndarray]]:
         waiting: deque[tuple[dict, Future]] = deque()
         # `iter` gives every row to whoever asks; a loop over the stream itself would share them out among workers
-        for batch in rows.iter(batch_size=1):
+        for batch in self._read_rows(rows):
             row = {name: values[0] for name, values in batch.items()}
             waiting.append((row, pool.submit(decode, row[self.image_column])))
             if len(waiting) > AHEAD * usable_cores():
                 yield from self._finish(*waiting.popleft(), skipped)
         while waiting:
             yield from self._finish(*waiting.popleft(), skipped)
+
+    def _read_rows(self, rows: datasets.IterableDataset) -> Iterator[dict[str, list]]:
+        try:
+            yield from rows.iter(batch_size=1)
+        except Exception as error:  # torn shards and lost connections raise a dozen unrelated classes
+            raise DataError(f"The split {self.name!r} cannot be read on: {first_line(error)}.") from error
 
     def _finish(
         self, row: dict[str, Any], decoded: Future, skipped: Callable[[str], None]

@@ -36,7 +36,7 @@ PRETRAIN_GROUPS = {
 # What is about classes, or about parts that pretraining has not.
 LEFT_OUT = (
     *(entry.name for entry in fields(MethodSettings)),
-    *("class_balance", "multi_label", "find_duplicates", "streaming", "stream_buffer", "stream_images"),
+    *("label_column", "class_balance", "multi_label", "find_duplicates", "streaming", "stream_buffer", "stream_images"),
     *("random_erasing", "mixup", "cutmix", "mix_probability", "repeated_augmentation"),
     *("layer_decay", "loss", "label_smoothing", "ema_decay", "early_stopping", "compile"),
     *("freeze_batch_norm", "sync_batch_norm"),

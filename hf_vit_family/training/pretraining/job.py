@@ -14,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from ...hub.export import export
 from ...models.compat import enable_activation_checkpointing
 from ..data.images import make_image_set
-from ..data.loading import load_images
+from ..data.loading import load_unlabelled
 from ..data.preparation import Preparation
 from ..data.sampling import EpochSampler
 from ..hardware import choose_precision, set_threads
@@ -53,9 +53,9 @@ class PretrainJob:
         self.threads = set_threads(optimisation.threads)
         self.accelerator = start_accelerator(optimisation)
         with self.accelerator.local_main_process_first():
-            self.images = load_images(settings.data, optimisation.seed)
+            self.images = load_unlabelled(settings.data, optimisation.seed)
         set_seed(optimisation.seed)
-        classifier, self.processor, _ = build_model(settings.model, self.images.label_names, settings.data.image_size)
+        classifier, self.processor, _ = build_model(settings.model, None, settings.data.image_size)
         self.model = MaskedImageModel(classifier.base_model)
         self.whole = copy.deepcopy(self.model)  # takes up the weights that FSDP spreads over processes
         if optimisation.activation_checkpointing:
