@@ -5,9 +5,10 @@
     python scripts/make_fashion_mnist_subset.py unpacked
     python scripts/make_fashion_mnist_subset.py unpacked --all --destination fashion_mnist_full
 
-With --all the shards hold all 60,000 and 10,000 images, for the recipes of scripts/recipes. Writes parquet shards with the columns `image` (PNG), `label` and `source_index` (the place in the original idx file)
+Writes parquet shards with the columns `image` (PNG), `label` and `source_index` (the place in the original idx file)
 into hf_vit_family/assets/fashion_mnist, reads them back, and compares every pixel and every label with the source.
 The classes are equally frequent. The draw is numpy's `RandomState(20170828)`, whose stream is frozen for all time.
+With --all the shards hold all 60,000 and 10,000 images, for the recipes of scripts/recipes.
 """
 
 import argparse
