@@ -1,12 +1,11 @@
 """Preflight: all is well in a good plan, and each check is broken once."""
 
-from types import SimpleNamespace
-
 import pytest
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from training_data import own_caches, write_images  # noqa: F401 - own_caches is a fixture
 
+from hf_vit_family import load_image_processor
 from hf_vit_family.training import finetune, preflight
 from hf_vit_family.training.configuration import FinetuneSettings
 from hf_vit_family.training.job import Job
@@ -49,6 +48,8 @@ def test_few_images_and_unequal_classes(plan):
     assert "fewer than 5 training images: cat (1), dog (1)" in told and "25 times as many" in told
     plan.settings.data.class_balance = "sampling"
     assert "times as many" not in messages(plan, "classes", "warning")
+    plan.images.evaluation.labels[:] = 0
+    assert "Classes without an image to evaluate on: cat, dog." in messages(plan, "classes", "warning")
 
 
 def test_the_head_against_the_data(plan):
@@ -66,11 +67,14 @@ def test_the_head_against_the_checkpoint_it_comes_from(plan):
 
 
 def test_preprocessing_against_the_published_checkpoint(plan):
-    published = build_model(FinetuneSettings.from_options({"model": "poolformer_s12"}).model, ["a", "b"])
-    plan.model, plan.processor, plan.start_labels = published.model, published.processor, ["a", "b"]
-    assert "normalises as" in messages(plan, "preprocessing", "ok")
-    plan.processor = SimpleNamespace(image_mean=[0.5, 0.5, 0.5], image_std=published.processor.image_std)
-    assert "image_mean is [0.5, 0.5, 0.5], the checkpoint was trained" in messages(plan, "preprocessing", "warning")
+    assert "No published checkpoint" in messages(plan, "preprocessing", "ok")
+    plan.settings.model.model = "poolformer_s12.sail_in1k"
+    plan.processor = load_image_processor(plan.settings.model.model)
+    assert "works as the checkpoint" in messages(plan, "preprocessing", "ok")
+    plan.processor = load_image_processor(plan.settings.model.model, image_mean=[0.5] * 3, interpolation="bilinear")
+    told = messages(plan, "preprocessing", "warning")
+    assert "image_mean is [0.5, 0.5, 0.5], the checkpoint was evaluated with [0.485" in told
+    assert "interpolation is bilinear" in told
 
 
 def test_images_that_the_model_does_not_take(plan):
@@ -140,7 +144,7 @@ def test_precision_compiler_trackers_and_warm_up(plan, monkeypatch):
     plan.sharded, optimisation.ema_decay = True, 0.99
     assert "--ema-decay, --early-stopping and every --method but full" in messages(plan, "device", "error")
     optimisation.warmup_epochs = 2.0
-    assert "never gets to fall" in messages(plan, "device", "warning")
+    assert "rises in half of the steps only" in messages(plan, "device", "warning")
 
 
 def test_memory_for_one_step(plan, monkeypatch):

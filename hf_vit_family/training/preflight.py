@@ -7,6 +7,7 @@ Every check is a function of a `Plan` that yields its findings. An error stops t
 import importlib.util
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..hub.preprocessing import family_of, known_preprocessing
+from ..zoo.registry import find_variant
 from .configuration import FinetuneSettings
+from .data.columns import count_classes
 from .data.loading import LabelledImages, Stream
 from .losses import Objective
 from .memory import bytes_of_state, bytes_per_image, free_disk, free_memory, needed_chunks, readable
@@ -105,10 +107,14 @@ def check_classes(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "ok", f"{len(names)} classes; a stream's images are not counted before."
         return
     labels = plan.images.train.labels
-    counts = labels.sum(0).astype(int) if plan.images.multi_label else np.bincount(labels, minlength=len(names))
+    counts = count_classes(labels, len(names))
     few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
     if few:
-        yield "warning", f"Classes with fewer than {FEW_IMAGES} training images: {', '.join(few[:10])}."
+        yield "warning", f"Classes with fewer than {FEW_IMAGES} training images: {_some(few, 10)}."
+    seen = count_classes(plan.images.evaluation.labels, len(names))
+    unseen = [name for name, count in zip(names, seen, strict=True) if not count]
+    if unseen:
+        yield "warning", f"Classes without an image to evaluate on: {_some(unseen, 10)}."
     ratio = counts.max() / max(counts.min(), 1)
     if ratio > UNEQUAL and plan.settings.data.class_balance == "none":
         yield (
@@ -140,24 +146,27 @@ def check_label_order(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def check_preprocessing(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Mean, deviation, resizing and channels against those of the published checkpoint, if it is one."""
-    family = family_of(plan.model)
-    published = None
-    if family is not None and plan.start_labels is not None:
-        published = known_preprocessing(plan.model.config, family)
+    """Mean, deviation and interpolation against those that the zoo knows of a published checkpoint."""
+    name, published = plan.settings.model.model, None
+    with suppress(ValueError):  # a folder, or a repository that is not listed: it brings its own processor
+        variant, checkpoint = find_variant(name or "")
+        if plan.settings.model.pretrained or checkpoint is not None:
+            published = (checkpoint or variant.checkpoints[0]).preprocessing
     if published is None:
         yield "ok", "No published checkpoint to compare the image processor with."
         return
-    processor = plan.processor
-    differing = []
-    for name, expected in (("image_mean", published.mean), ("image_std", published.std)):
-        given = getattr(processor, name, None)
+    processor, differing = plan.processor, []
+    for field, expected in (("image_mean", published.mean), ("image_std", published.std)):
+        given = getattr(processor, field, None)
         if given is not None and not np.allclose(given, expected, atol=1e-3):
-            differing.append(f"{name} is {list(given)}, the checkpoint was trained with {list(expected)}")
+            differing.append(f"{field} is {list(given)}, the checkpoint was evaluated with {list(expected)}")
+    given = getattr(processor, "interpolation", published.interpolation)
+    if given != published.interpolation:
+        differing.append(f"interpolation is {given}, the checkpoint was evaluated with {published.interpolation}")
     if differing:
         yield "warning", "; ".join(differing) + "."
     else:
-        yield "ok", "The image processor normalises as the checkpoint was trained."
+        yield "ok", "The image processor works as the checkpoint was evaluated."
 
 
 def check_image_size(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -214,7 +223,7 @@ def check_loss(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "error", f"Mixing needs two images at least, but a part of a step has {plan.part} on each process."
     if mixing and optimisation.label_smoothing and settings.data.class_balance == "weights":
         yield "warning", "Mixing, label smoothing and class weights together make targets that are hard to interpret."
-    if optimisation.label_smoothing and plan.images.multi_label:
+    if optimisation.label_smoothing and plan.images.multi_label and settings.method.method not in ("knn", "ridge"):
         yield "warning", "--label-smoothing draws the targets of several classes towards a half; 0 is usual there."
     yield "ok", f"{'Mixed labels' if mixing else 'Labels'} and loss fit together."
 
@@ -238,8 +247,8 @@ def check_batch_norm(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def check_device(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Precision, compiler and trackers."""
-    optimisation = plan.settings.optimisation
+    """Precision, compiler, trackers and the time to warm up."""
+    optimisation, trains = plan.settings.optimisation, plan.settings.method.method not in ("knn", "ridge")
     if optimisation.mixed_precision == "fp16" and plan.device.type == "cpu":
         yield "error", "--mixed-precision is fp16, which needs a GPU; expected bf16 or no."
     if optimisation.compile and plan.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
@@ -255,11 +264,11 @@ def check_device(plan: Plan) -> Iterator[tuple[str, str]]:
     for name in plan.settings.run.trackers:
         if importlib.util.find_spec(name) is None:
             yield "error", f"--trackers names {name}, which is not installed: pip install {name}."
-    if optimisation.warmup_epochs >= optimisation.epochs:
+    if optimisation.warmup_epochs > optimisation.epochs / 2 and trains:
         yield (
             "warning",
-            f"--warmup-epochs is {optimisation.warmup_epochs} of {optimisation.epochs} epochs: the learning rate never "
-            "gets to fall.",
+            f"--warmup-epochs is {optimisation.warmup_epochs:g} of {optimisation.epochs} epochs; the learning rate "
+            "rises in half of the steps only.",
         )
     yield "ok", f"Runs on {plan.device.type}, precision {optimisation.mixed_precision}."
 
