@@ -6,7 +6,6 @@ accelerate launch -m hf_vit_family.training.evaluate_checkpoint --help
 
 # ruff: noqa: RUF009 - `option` is `dataclasses.field`, which the rule would allow
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from typing import Any
 from .arguments import make_parser
 from .checkpoint_evaluation.label_order import LabelOrder
 from .configuration import DataSettings, Precision, option, option_name
+from .messages import tell
 
 DESCRIPTION = """Evaluate an image classifier on labelled images: metrics.json and a report, as a fine-tuning run ends.
 
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         program: name for `--help`.
 
     Returns:
-        The exit status: 0, or 2 for a wrong option, checkpoint or data, told in one sentence.
+        The exit status: 0, 2 for a wrong option, checkpoint or data, told in one sentence, or 130 if interrupted.
     """
     options = vars(make_parser(program, GROUPS, DESCRIPTION, without=TRAINING_ONLY).parse_args(arguments))
     try:
@@ -113,9 +113,11 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         end_with_launcher()
         evaluate(settings, options)
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
-        if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error, 2)
+    except ImportError as error:
+        return tell(f"{error}; evaluation needs pip install 'hf_vit_family[training]'.", 2)
+    except KeyboardInterrupt:
+        return tell("interrupted; nothing was written.", 130)
     return 0
 
 

@@ -4,15 +4,13 @@
 accelerate launch -m hf_vit_family.training.finetune --help
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from .arguments import parse_options
+from .messages import tell
 from .recipes import read_recipe
 from .run_folder import read_settings
-
-DATA_ERROR = "hf_vit_family.training.data.splits.DataError"
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
@@ -40,33 +38,25 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         job = Job(settings)
         job.check()
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached
-        return _tell(error, 2)
+        return tell(error, 2)
     except ImportError as error:
-        return _tell(f"{error}; fine-tuning needs pip install 'hf_vit_family[training]'.", 2)
+        return tell(f"{error}; fine-tuning needs pip install 'hf_vit_family[training]'.", 2)
     except KeyboardInterrupt:
-        return _tell("interrupted before training began.", 130)
+        return tell("interrupted before training began.", 130)
     if settings.run.check:
         job.accelerator.end_training()
         return 0
     try:
         figures = job.run()
     except ValueError as error:
-        # from a loader's worker it comes with the worker's whole traceback
-        return _tell(str(error).strip().splitlines()[-1].removeprefix(f"{DATA_ERROR}: "), 2)
+        return tell(error, 2)
     except (TrainingError, OSError) as error:  # OSError: the disk is full
-        return _tell(error, 1)
+        return tell(error, 1)
     except KeyboardInterrupt:
-        return _tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
+        return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
         job.accelerator.end_training()
     return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
-
-
-def _tell(error: Exception | str, status: int) -> int:
-    """Print a sentence, once however many processes there are, and return the exit status."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"error: {error}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
 accelerate launch -m hf_vit_family.training.pretrain --help
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from .arguments import make_parser
+from .messages import tell
 from .pretraining.configuration import DESCRIPTION, LEFT_OUT, PRETRAIN_GROUPS, PretrainSettings
 from .run_folder import read_settings
 
@@ -31,24 +31,27 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         # a wrong option is told before the seconds that these imports take
         from .loop import TrainingError
         from .pretraining.job import PretrainJob
+        from .setup import end_with_launcher
 
+        end_with_launcher()
         job = PretrainJob(settings)
-    except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
-        return _tell(error, 2)
+    except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached
+        return tell(error, 2)
+    except ImportError as error:
+        return tell(f"{error}; pretraining needs pip install 'hf_vit_family[training]'.", 2)
+    except KeyboardInterrupt:
+        return tell("interrupted before training began.", 130)
     try:
         job.run()
-    except TrainingError as error:
-        return _tell(error, 1)
+    except ValueError as error:
+        return tell(error, 2)
+    except (TrainingError, OSError) as error:  # OSError: the disk is full
+        return tell(error, 1)
+    except KeyboardInterrupt:
+        return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
         job.accelerator.end_training()
     return 0
-
-
-def _tell(error: Exception, status: int) -> int:
-    """Print a sentence, once however many processes there are, and return the exit status."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"error: {error}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":
