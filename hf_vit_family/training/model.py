@@ -3,11 +3,13 @@
 
 from typing import Any, NamedTuple
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..hub.preprocessing import default_image_processor
 from ..loading import load_image_processor, load_model
 from ..models.image_processing_hfvf import HfvfImageProcessor
+from ..sources import first_line
 from ..zoo import create_model, list_models
 from ..zoo.registry import find_variant, variant_config
 from .configuration import QUICK_START_CONFIG, QUICK_START_MODEL, ModelSettings, parse_model_config
@@ -53,6 +55,19 @@ def build_model(
         ValueError: an unknown model or field of its configuration, or weights that cannot be loaded.
     """
     overrides = parse_model_config(settings.model_config)
+    try:
+        return _build(settings, overrides, label_names, image_size, multi_label)
+    except StrictDataclassError as error:  # of a variant; load_model tells it itself
+        raise ValueError(f"--model-config cannot be used: {first_line(error.__cause__ or error)}.") from error
+
+
+def _build(
+    settings: ModelSettings,
+    overrides: dict[str, Any],
+    label_names: list[str] | None,
+    image_size: int | None,
+    multi_label: bool,
+) -> StartingPoint:
     labels = {} if label_names is None else _label_fields(label_names, multi_label)
     if settings.model is None:
         size = {} if image_size is None else {"image_size": image_size}
@@ -70,7 +85,7 @@ def build_model(
         if isinstance(processor, HfvfImageProcessor):
             processor = HfvfImageProcessor.from_dict({**processor.to_dict(), "crop_pct": 1.0})
         elif image_size is not None:
-            processor = _resize_processor(processor, image_size)
+            processor = resize_processor(processor, image_size)
         return StartingPoint(model, processor, None)
 
     if label_names is not None:
@@ -85,7 +100,7 @@ def build_model(
         if isinstance(processor, HfvfImageProcessor):
             processor = load_image_processor(settings.model, size=image_size)
         else:
-            processor = _resize_processor(processor, image_size)
+            processor = resize_processor(processor, image_size)
     return StartingPoint(model, processor, kept)
 
 
@@ -113,7 +128,7 @@ def _load(name: str, overrides: dict[str, Any], image_size: int | None) -> PreTr
     return change_resolution(model, image_size)
 
 
-def _resize_processor(processor: Any, image_size: int) -> Any:
+def resize_processor(processor: Any, image_size: int) -> Any:
     """One of transformers' image processors for another size, with the same ratio of resizing to cropping."""
     edges = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
     scale = image_size / min(value for value in dict(edges).values() if value)

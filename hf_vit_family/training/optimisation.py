@@ -125,9 +125,12 @@ def make_optimizer(
 def make_schedule(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LRScheduler:
     """Linear rise over `warmup_steps`, then half a cosine down to zero; stepped once an optimisation step.
 
+    The rise takes half of the steps at most: the first step of one has a rate of zero, and a short run would learn
+    nothing.
+
     It is not to be prepared by accelerate, whose wrapper steps it once for every process.
     """
-    return get_cosine_schedule_with_warmup(optimizer, warmup_steps, total_steps)
+    return get_cosine_schedule_with_warmup(optimizer, min(warmup_steps, total_steps // 2), total_steps)
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

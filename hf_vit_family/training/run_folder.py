@@ -57,7 +57,7 @@ def create_folder(output: str | None, data: str) -> Path:
     """A new folder for a run: the one that was asked for, or the next free one under runs/.
 
     Raises:
-        ValueError: it holds something already.
+        ValueError: it holds something already, or cannot be created.
     """
     if output is not None:
         folder = Path(output)
@@ -65,7 +65,10 @@ def create_folder(output: str | None, data: str) -> Path:
             raise ValueError(
                 f"--output {output} is there already and not empty; choose another folder, or go on with --resume."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--output {output} cannot be created: {error.strerror}.") from error
         return folder
     name = "".join(letter if letter.isalnum() or letter in "_." else "-" for letter in data.rstrip("/").split("/")[-1])
     number = 1
@@ -76,6 +79,8 @@ def create_folder(output: str | None, data: str) -> Path:
             return folder
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be created here: {error.strerror}; --output names another.") from error
 
 
 def _newest_run() -> Path:

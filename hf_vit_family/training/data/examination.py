@@ -10,9 +10,10 @@ import datasets
 import numpy as np
 
 from ...models.image_rgb import to_rgb
+from ...sources import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
-from .splits import UNREADABLE, DataError, Split, first_line
+from .splits import UNREADABLE, DataError, Split, require_image
 
 # Sets from this size on are looked through with a progress bar.
 LONG = 20_000
@@ -43,7 +44,7 @@ def examine(split: Split, corrupt_images: CorruptImages) -> tuple[Split, list[st
     if corrupt_images == "fail" or len(torn) == len(split):
         raise DataError(
             f"{len(torn)} of {len(split)} images of the split {split.name!r} cannot be read, the first is "
-            f"{split.name_of(torn[0])}: {problems[torn[0]]}"
+            f"{split.name_of(torn[0])}: {problems[torn[0]]}."
         )
     corrupt = [f"{split.name_of(row)}: {problems[row]}" for row in torn]
     return readable.select(np.flatnonzero(problems == "")), corrupt
@@ -51,7 +52,7 @@ def examine(split: Split, corrupt_images: CorruptImages) -> tuple[Split, list[st
 
 def decode(value: dict[str, Any] | None) -> Any:
     """An image of an undecoded column, as RGB; raises one of `UNREADABLE`."""
-    return to_rgb(datasets.Image().decode_example(value))
+    return to_rgb(datasets.Image().decode_example(require_image(value)))
 
 
 def _look_through(split: Split) -> datasets.Dataset:

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset, Features, Image, IterableDataset
 
 from ...models.compat import unknown_name_message
+from ...sources import first_line
 from ..configuration import DataSettings
 from .columns import (
     Labels,
@@ -27,7 +28,7 @@ from .columns import (
 from .duplicates import DuplicateReport, find_duplicates
 from .examination import examine
 from .sources import Source, find_source, load_splits, load_streams
-from .splits import DataError, Split, draw, first_line, hold_out
+from .splits import DataError, Split, draw, hold_out
 from .streaming import Stream
 
 # What all images are where labels do not matter.

@@ -13,8 +13,9 @@ from datasets import DatasetDict, IterableDataset, load_dataset, load_from_disk
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from pyarrow import parquet
 
+from ...sources import first_line
 from ..configuration import DataSettings
-from .splits import DataError, first_line
+from .splits import DataError
 
 EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parents[2] / "assets" / "fashion_mnist"}
 IMAGE_ENDINGS = frozenset(ImageFolder.EXTENSIONS)
@@ -70,7 +71,9 @@ def find_source(settings: DataSettings, labelled: bool = True) -> Source:
     if not survey.images and not survey.tables:
         endings = f"; its files end in {_endings(survey.others)}" if survey.others else ""
         raise DataError(f"The folder {name} holds no images and no parquet files or tar shards{endings}.")
-    folders = None if survey.tables or survey.metadata else _split_folders(folder, survey, settings.train_split, labelled)
+    folders = (
+        None if survey.tables or survey.metadata else _split_folders(folder, survey, settings.train_split, labelled)
+    )
     if folders is None:
         return Source(folder, {"path": str(folder)}, survey.notes())
     # one pattern a folder: `datasets` follows no link to a folder that `**` meets
@@ -116,10 +119,10 @@ def _load(source: Source, settings: DataSettings, **options: Any) -> Any:
         if source.folder is None:
             raise DataError(
                 f"{name!r} is no folder here, no embedded data set ({', '.join(EMBEDDED)}), and could not be loaded "
-                f"from the Hub: {first_line(error)}"
+                f"from the Hub: {first_line(error)}."
             ) from error
         known = _parquet_problem(source.folder)
-        raise DataError(known or f"{name} could not be read: {first_line(error.__cause__ or error)}") from error
+        raise DataError(known or f"{name} could not be read: {first_line(error.__cause__ or error)}.") from error
 
 
 def _parquet_problem(folder: Path) -> str | None:
@@ -129,7 +132,7 @@ def _parquet_problem(folder: Path) -> str | None:
             if not parquet.read_metadata(path).num_rows:
                 return f"{path.relative_to(folder)} in {folder} is empty."
         except (pyarrow.ArrowException, OSError) as error:
-            return f"{path.relative_to(folder)} in {folder} is no whole parquet file: {first_line(error)}"
+            return f"{path.relative_to(folder)} in {folder} is no whole parquet file: {first_line(error)}."
     return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ...models.image_rgb import to_rgb
+from ...sources import first_line
 
 # What Pillow raises for files that are no images, or torn, or far too large.
 UNREADABLE = (
@@ -73,9 +74,9 @@ class Split:
             DataError: it cannot be read.
         """
         try:
-            return to_rgb(self.images[int(row)]["image"])
+            return to_rgb(require_image(self.images[int(row)]["image"]))
         except UNREADABLE as error:
-            raise DataError(f"The image {self.name_of(row)} cannot be read: {first_line(error)}") from error
+            raise DataError(f"The image {self.name_of(row)} cannot be read: {first_line(error)}.") from error
 
     def first_image(self) -> Image.Image:
         """The first image, as RGB."""
@@ -85,6 +86,13 @@ class Split:
         """The image's file relative to the data's folder, else its row."""
         place = int(row) if self.rows is None else int(self.rows[row])
         return image_name(self.encoded()[int(row)]["image"], f"row {place} of {self.name}", self.folder)
+
+
+def require_image(value: Any) -> Any:
+    """The value of an image's column, which raises ValueError where it is null."""
+    if value is None:
+        raise ValueError("there is none")
+    return value
 
 
 def image_name(value: dict[str, Any] | None, place: str, folder: Path | None) -> str:
@@ -97,11 +105,6 @@ def image_name(value: dict[str, Any] | None, place: str, folder: Path | None) ->
     if folder is not None and Path(path).is_relative_to(folder.resolve()):
         return str(Path(path).relative_to(folder.resolve()))
     return path
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, else its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def draw(split: Split, count: int | None, seed: int) -> Split:

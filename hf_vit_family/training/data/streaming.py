@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ...sources import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
 from .augmentation import CropFlip, ResizedCropFlip, TensorChanges
 from .columns import Labels, row_value
 from .examination import decode
 from .preparation import Preparation, cut
-from .splits import UNREADABLE, DataError, first_line, image_name
+from .splits import UNREADABLE, DataError, image_name
 
 # Images that every thread decodes ahead.
 AHEAD = 4
@@ -115,7 +116,7 @@ class Stream:
             image = decoded.result()
         except UNREADABLE as error:
             if self.corrupt_images == "fail":
-                raise DataError(f"The image {name} cannot be read: {first_line(error)}") from error
+                raise DataError(f"The image {name} cannot be read: {first_line(error)}.") from error
             skipped(f"{name}: {first_line(error)}")
             return
         value = row_value(row, self.labels.column)

@@ -146,10 +146,12 @@ def _load(
     try:
         network.load_state_dict(state_dict)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        wanted = network.state_dict()
+        misfits = [key for key in wanted if getattr(state_dict.get(key), "shape", None) != wanted[key].shape]
+        misfits += [key for key in state_dict if key not in wanted]
         raise ValueError(
-            f"The weights in {file} do not fit {label}: {lines[min(1, len(lines) - 1)].rstrip('.')}."
-        ) from None
+            f"The weights in {file} do not fit {label}: {len(misfits)} names or shapes differ, {misfits[0]!r} first."
+        ) from error
     return network, heads, outputs
 
 
