@@ -21,6 +21,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_vit_family.hub.export import export
+from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training import evaluate_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
@@ -483,8 +484,11 @@ class TestCheckpoint:
         shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
         torch.manual_seed(1)
         saved = create_model("vit-base-patch16-224", **shape, patch_size=8, image_size=32).eval()
-        export(saved, tmp_path / "vit")
+        own = default_image_processor(saved)
+        own.image_mean = [0.1, 0.2, 0.3]
+        export(saved, tmp_path / "vit", processor=own)
         model, processor = load_checkpoint(str(tmp_path / "vit"), size)
+        assert list(processor.image_mean) == [0.1, 0.2, 0.3]
         side = size or 32
         pixels = processor(Image.new("RGB", (50, 60)), return_tensors="pt")["pixel_values"]
         assert pixels.shape[-2:] == (side, side)

@@ -6,11 +6,11 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel, TimmWrapperForImageClassification
 
-from ...hub.preprocessing import default_image_processor
 from ...loading import load_image_processor, load_model
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from ...sources import CONFIG_NAME, find_source, first_line, read_json
 from ...zoo.registry import CHECKPOINTS, VARIANTS
+from ..model import resize_processor
 from ..resolution import change_resolution
 
 TIMM = "timm:"
@@ -44,8 +44,7 @@ def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTraine
     processor = load_image_processor(name)
     if isinstance(processor, HfvfImageProcessor):  # of this package's families, whose tables load_model interpolates
         return load_model(name, image_size=image_size), load_image_processor(name, size=image_size)
-    model = change_resolution(load_model(name), image_size)
-    return model, default_image_processor(model)
+    return change_resolution(load_model(name), image_size), resize_processor(processor, image_size)
 
 
 def _load_with_timm(name: str) -> PreTrainedModel:
