@@ -18,7 +18,8 @@ from hf_vit_family.training.loop import Trainer
 from hf_vit_family.training.messages import tell
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule
-from hf_vit_family.training.run_folder import create_folder
+from hf_vit_family.training.recipes import read_recipe
+from hf_vit_family.training.run_folder import create_folder, read_settings
 
 TINY = ["hidden_sizes=[8,16]", "depths=[1,1]", "num_attention_heads=[1,2]", "mlp_ratios=[2,2]", "key_reductions=[2,1]"]
 
@@ -142,6 +143,14 @@ class TestCommands:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(ValueError, match=r"photos-001 cannot be created here: Not a directory; --output names"):
             create_folder(None, "photos")
+
+    def test_settings_and_recipes_that_are_torn(self, tmp_path):
+        (tmp_path / "settings.json").write_text('{"epochs": ')
+        with pytest.raises(ValueError, match=r"settings.json cannot be read as JSON: .*; the run cannot be resumed"):
+            read_settings({"resume": True, "output": str(tmp_path)})
+        (tmp_path / "recipe.yaml").write_text("# nothing yet\n")
+        with pytest.raises(ValueError, match=r"recipe.yaml is empty; expected groups of options"):
+            read_recipe(tmp_path / "recipe.yaml")
 
     def test_the_error_of_a_worker_is_one_sentence(self, capsys):
         told = "Caught DataError in worker 0.\n  File ...\nhf_vit_family.training.data.splits.DataError: It\nis so."

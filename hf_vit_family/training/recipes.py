@@ -25,6 +25,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"The recipe {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except yaml.YAMLError as error:
         raise ValueError(f"The recipe {path} is no YAML: {' '.join(str(error).split())}.") from error
+    if content is None:
+        raise ValueError(f"The recipe {path} is empty; expected groups of options, such as `optimisation:`.")
     if not isinstance(content, dict):
         raise ValueError(f"The recipe {path} holds {type(content).__name__}; expected groups, such as `optimisation:`.")
     options: dict[str, Any] = {}

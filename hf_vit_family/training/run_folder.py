@@ -34,7 +34,8 @@ def read_settings(options: Mapping[str, Any], kind: type[Settings] = FinetuneSet
         kind: the class of the settings.
 
     Raises:
-        ValueError: an option with a wrong value; no run to resume; an option that a resumed run cannot change.
+        ValueError: an option with a wrong value; no run to resume, or one whose settings are torn; an option that a
+            resumed run cannot change.
     """
     if not options.get("resume"):
         return kind.from_options(options)
@@ -42,7 +43,10 @@ def read_settings(options: Mapping[str, Any], kind: type[Settings] = FinetuneSet
     path = folder / SETTINGS
     if not path.is_file():
         raise ValueError(f"--resume was given, but {folder} holds no run: it has no {SETTINGS}.")
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}; the run cannot be resumed.") from error
     for name, value in options.items():
         if name not in FREE_ON_RESUME and value != saved.get(name):
             raise ValueError(
