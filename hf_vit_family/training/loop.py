@@ -102,7 +102,10 @@ class Trainer:
 
     @property
     def plain_model(self) -> nn.Module:
-        """What is evaluated and exported: the average if there is one, else the model, unwrapped."""
+        """What is exported, for after the training: the average if there is one, else the model.
+
+        It also takes off what makes the model compute in less precision, for good.
+        """
         if self.average is not None:
             return self.average.module
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -226,7 +229,7 @@ class Trainer:
                 self.optimizer.zero_grad()
             losses.append(loss.detach())
         if self.average is not None:
-            self.average.update_parameters(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False))
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return torch.stack(losses).mean(), norm
 
     def _use_smaller_chunks(self, size: int) -> None:
@@ -263,6 +266,7 @@ class Trainer:
         if epoch_ends and (step // self.steps_per_epoch % self.run.evaluate_every == 0 or step == self.total_steps):
             self._evaluate(step)
         if save or self.progress.stopped:
+            self._require_finite_weights()
             try:
                 save_checkpoint(self.accelerator, self.checkpoints, step, self.run.keep_checkpoints)
             except CheckpointError as error:
@@ -286,6 +290,14 @@ class Trainer:
         self.pending = []
         self._append(lines)
         self.bar.set_postfix(loss=f"{losses[-1]:.3f}", lr=f"{lines[-1]['learning_rate']:.1e}", refresh=False)
+
+    def _require_finite_weights(self) -> None:
+        """A checkpoint of weights that are not finite would push out the good ones."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise TrainingError(
+                f"The weights after step {self.progress.step} are not finite; {self._last_checkpoint()}. A lower "
+                "--learning-rate may help."
+            )
 
     def _names(self, indices: torch.Tensor, most: int = 8) -> str:
         """The images of a step over all processes, the first ones by name."""
@@ -316,7 +328,8 @@ class Trainer:
             progress.best, progress.evaluations_since_best = value, 0
             if self.accelerator.is_main_process:
                 unfinished = self.output / "best.unfinished"
-                weights = {name: tensor.contiguous() for name, tensor in self.plain_model.state_dict().items()}
+                model = self.accelerator.unwrap_model(self.model) if self.average is None else self.average.module
+                weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
                 save_file(weights, unfinished)
                 os.replace(unfinished, self.output / BEST)
             return
