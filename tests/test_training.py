@@ -304,6 +304,21 @@ class TestJob:
         assert "mean_average_precision" in figures["evaluation"]
         config = json.loads((output / "model" / "config.json").read_text())
         assert config["problem_type"] == "multi_label_classification"
+        assert all("mean_average_precision" in line for line in log_of(output) if "epoch" in line)
+
+    def test_several_classes_an_image_are_not_smoothed_unasked(self, tmp_path, capsys):
+        names = [["red"], ["red", "dark"], ["dark"], ["dark", "blue"]] * 4
+        write_parquet(tmp_path / "data" / "train-0.parquet", {"image": pictures(16), "labels": names})
+        write_parquet(tmp_path / "data" / "test-0.parquet", {"image": pictures(4), "labels": names[:4]})
+        assert run(options(tmp_path / "data", tmp_path / "run", "--epochs", "1")) == 0
+        assert figures_of(tmp_path / "run")["settings"]["label_smoothing"] == 0.0
+
+    def test_the_same_command_with_resume_is_taken_although_the_run_filled_in_its_options(self, photos, tmp_path):
+        command = options(photos, tmp_path / "run", "--batch-size", "100", "--mixed-precision", "auto")
+        assert run(command) == 0
+        settings = figures_of(tmp_path / "run")["settings"]
+        assert settings["batch_size"] == 27 and settings["mixed_precision"] in ("bf16", "no")
+        assert run([*command, "--resume"]) == 0
 
 
 class TestRecipes:

@@ -56,8 +56,9 @@ def break_off(monkeypatch):
         ["--optimizer", "sgd", "--activation-checkpointing", "--policy", "rand-augment", "--loss", "bce"],
         ["--model", "maxvit_tiny_tf_224", "--model-config", *MAXVIT, "--ema-decay", "0.9"],
         ["--method", "lora", "--lora-rank", "2", "--lora-dropout", "0.3"],
+        ["--mixed-precision", "bf16", "--ema-decay", "0.9", "--early-stopping", "9"],
     ],
-    ids=["plain", "everything", "sgd", "maxvit", "lora"],
+    ids=["plain", "everything", "sgd", "maxvit", "lora", "bf16"],
 )
 def test_a_run_that_broke_off_goes_on_to_the_same_bits(photos, tmp_path, break_off, more):
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -284,7 +284,11 @@ RANGES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
 
 @dataclass
 class FinetuneSettings:
-    """All groups together."""
+    """All groups together.
+
+    Attributes:
+        given: the options as they were given, before presets and the machine filled in the rest.
+    """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     method: MethodSettings = field(default_factory=MethodSettings)
@@ -292,6 +296,7 @@ class FinetuneSettings:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    given: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "FinetuneSettings":
@@ -308,13 +313,13 @@ class FinetuneSettings:
         for group, settings_class in GROUPS.items():
             names = [entry.name for entry in fields(settings_class)]
             groups[group] = settings_class(**{name: options[name] for name in names if name in options})
-        settings = cls(**groups)
+        settings = cls(**groups, given=dict(options))
         settings.check()
         return settings
 
     def to_options(self) -> dict[str, Any]:
         """The way back: a flat dictionary."""
-        return {name: value for group in asdict(self).values() for name, value in group.items()}
+        return {name: value for group in GROUPS for name, value in asdict(getattr(self, group)).items()}
 
     def check(self) -> None:
         """Raise ValueError where a number is out of its range."""
@@ -351,8 +356,9 @@ class FinetuneSettings:
                     setattr(settings, option_name, value)
 
     def save(self, path: Path) -> None:
-        """Write all options as JSON."""
-        path.write_text(json.dumps(self.to_options(), indent=2) + "\n", encoding="utf-8")
+        """Write all options as JSON, and under `given` those that were given, before anything was filled in."""
+        content = {**self.to_options(), "given": self.given}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def option_fields() -> dict[str, Field]:

@@ -38,7 +38,8 @@ from .model import build_model, choose_preset, count_parameters
 from .optimisation import freeze_batch_norm, make_optimizer, make_schedule, synchronise_batch_norm
 from .preflight import Finding, Plan, run_checks
 from .processes import gather_model
-from .reporting.evaluation import Predictions, compute_metrics, predict
+from .reporting.evaluation import Predictions, accuracy, compute_metrics, predict
+from .reporting.metrics_multi_label import average_precision
 from .reporting.report import closing_words, open_report, provenance, read_log, write_json, write_report
 from .reporting.verification import choose_images, load_back
 from .setup import fit_batch_size, make_loader, open_folder, start_accelerator, start_trackers
@@ -77,6 +78,8 @@ class Job:
             self.images: LabelledImages = load_images(settings.data, optimisation.seed)
         if method.shots is not None:
             self._draw_shots(method.shots)
+        if self.images.multi_label and "label_smoothing" not in settings.given:
+            optimisation.label_smoothing = 0.0  # it would draw the targets towards a half
         fit_batch_size(self.accelerator, optimisation, len(self.images.train))
         if open_epochs and self.preset == "pretrained weights" and not settings.run.resume:
             steps = max(len(self.images.train) // optimisation.batch_size, 1)
@@ -403,12 +406,12 @@ def headline(predictions: Predictions) -> dict[str, float]:
     labels = torch.from_numpy(predictions.labels)
     logits = torch.from_numpy(predictions.logits)
     if predictions.multi_label:
-        hits = ((logits > 0) == (labels > 0.5)).all(1)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
-    else:
-        hits = logits.argmax(1) == labels
-        loss = nn.functional.cross_entropy(logits, labels)
-    return {"accuracy": hits.float().mean().item(), "evaluation_loss": loss.item()}
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.float()).item()
+        precisions = (average_precision(*column) for column in zip(logits.T, labels.T, strict=True))
+        known = [precision for precision in precisions if precision is not None]
+        return {"mean_average_precision": float(np.mean(known)) if known else 0.0, "evaluation_loss": loss}
+    loss = nn.functional.cross_entropy(logits, labels).item()
+    return {"accuracy": accuracy(predictions), "evaluation_loss": loss}
 
 
 def compile_blocks(model: nn.Module) -> None:

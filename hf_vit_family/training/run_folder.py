@@ -47,8 +47,10 @@ def read_settings(options: Mapping[str, Any], kind: type[Settings] = FinetuneSet
         saved = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}; the run cannot be resumed.") from error
+    given = saved.pop("given", {})
     for name, value in options.items():
-        if name not in FREE_ON_RESUME and value != saved.get(name):
+        # the same command again, with --resume, names what the run was given and not what became of it
+        if name not in FREE_ON_RESUME and value != saved.get(name) and value != given.get(name):
             raise ValueError(
                 f"{option_name(name)} is {value!r}, but the run in {folder} has {saved.get(name)!r}; a resumed run "
                 "keeps its settings."

@@ -90,7 +90,7 @@ class PretrainSettings(FinetuneSettings):
     def to_options(self) -> dict[str, Any]:
         """The way back: a flat dictionary of the options that pretraining has."""
         known = pretrain_option_fields()
-        values = {name: value for group in asdict(self).values() for name, value in group.items()}
+        values = {**super().to_options(), **asdict(self.masking)}
         return {name: value for name, value in values.items() if name in known}
 
     def fill(self) -> None:
