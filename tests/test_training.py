@@ -366,7 +366,7 @@ class TestRecipes:
             ("optimisation:\n  optimizer: adam\n", "optimizer is 'adam'; expected one of adamw, sgd"),
             ("data:\n  image_size: 3.5\n", "image_size is 3.5; expected a whole number or null"),
             ("- epochs\n", "holds list; expected groups"),
-            ("", "holds NoneType; expected groups"),
+            ("", "is empty; expected groups of options"),
             ("optimisation: 3\n", "the group 'optimisation' holds 3; expected options"),
             ("a: [\n", "is no YAML"),
         ],

