@@ -11,8 +11,8 @@ class HfvfMaxVitConfig(HfvfConfig):
     """MaxViT (Tu et al., "MaxViT: Multi-Axis Vision Transformer", 2022, section 3 and table 1).
 
     The defaults are MaxViT-T at 224 pixels, as in the authors' TensorFlow code. timm's own `rw`, `rmlp` and `pm`
-    variants
-    differ in `expand_output`, `conv_bias`, activations, padding, epsilons and the kind of relative position bias.
+    variants differ in `expand_output`, `conv_bias`, activations, padding, epsilons and the kind of relative position
+    bias.
 
     Args:
         stem_hidden_sizes: channels of the stem's two convolutions.
