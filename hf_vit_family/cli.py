@@ -7,7 +7,6 @@ sentence on standard error: exit code 2 for a command that was not understood, 1
 
 import csv
 import difflib
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -16,6 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from .commands.convert import convert
+from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
 
 PROGRAM = "hf-vit-family"
 
@@ -26,18 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ModelArgument = Annotated[
-    str,
-    typer.Argument(help="A variant, a timm tag, a Hub id (organisation/model) or a folder.", metavar="MODEL"),
-]
-RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="A configuration value, for example num_labels=10; may be repeated."
-    ),
-]
 
 
 def _version(value: bool) -> None:
@@ -116,7 +106,7 @@ def predict(
     from .image_files import find_images
 
     files = find_images(paths)
-    load_image_processor, load_model = _loaders()
+    load_image_processor, load_model = loaders()
     target = _device(device)
     classifier = load_model(model, revision=revision)
     processor = load_image_processor(model, revision=revision)
@@ -163,29 +153,7 @@ def finetune(context: typer.Context) -> None:
     raise typer.Exit(finetune_main(context.args, program=f"{PROGRAM} finetune"))
 
 
-@app.command()
-def convert(
-    name: Annotated[
-        str, typer.Argument(help="A timm tag or variant, its Hub id, sail/poolformer_*, or a timm folder.")
-    ],
-    folder: Annotated[Path, typer.Argument(help="Where to write the converted model.")],
-    revision: RevisionOption = None,
-    values: SetOption = None,
-) -> None:
-    """Convert timm's weights to a folder for the Hub.
-
-    It holds native weights, image processor, remote code and a card.
-    """
-    load_image_processor, load_model = _loaders()
-    from .hub.export import export as export_model
-
-    model = load_model(name, revision=revision, **_overrides(values))
-    if not model.config.model_type.startswith("hfvf_"):
-        raise ValueError(
-            f"{name} is a model of transformers already, there is nothing to convert; export writes it as it is."
-        )
-    processor = None if _sets_size(values) else load_image_processor(name, revision=revision)
-    typer.echo(f"Wrote {export_model(model, folder, processor=processor)}")
+app.command()(convert)
 
 
 @app.command()
@@ -200,42 +168,12 @@ def export(
 
     It holds the image processor and whatever the model needs to be loaded elsewhere.
     """
-    load_image_processor, load_model = _loaders()
+    load_image_processor, load_model = loaders()
     from .hub.export import export as export_model
 
-    loaded = load_model(model, revision=revision, **_overrides(values))
-    processor = None if _sets_size(values) else load_image_processor(model, revision=revision)
+    loaded = load_model(model, revision=revision, **overrides(values))
+    processor = None if sets_size(values) else load_image_processor(model, revision=revision)
     typer.echo(f"Wrote {export_model(loaded, folder, processor=processor, format=format)}")
-
-
-def _loaders() -> tuple[Any, Any]:
-    """`load_image_processor` and `load_model`, with transformers' own messages kept to errors."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    from .public import load_image_processor, load_model
-
-    return load_image_processor, load_model
-
-
-def _overrides(values: list[str] | None) -> dict[str, Any]:
-    """`KEY=VALUE` pairs; values are JSON where they can be read so, text otherwise."""
-    overrides = {}
-    for value in values or ():
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--set {value!r} is no KEY=VALUE.")
-        try:
-            overrides[key] = json.loads(text)
-        except ValueError:
-            overrides[key] = text
-    return overrides
-
-
-def _sets_size(values: list[str] | None) -> bool:
-    """Whether the checkpoint's own processor no longer fits the model."""
-    return "image_size" in _overrides(values)
 
 
 def _device(name: str) -> str:
@@ -270,6 +208,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def _unknown_command(arguments: list[str]) -> str | None:
     """The sentence for a first word that is no command."""
     commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands += [group.name or group.typer_instance.info.name for group in app.registered_groups]
     given = arguments[0]
     if given.startswith("-") or given in commands:
         return None

@@ -1,0 +1,49 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""What several commands share: arguments, loaders, configuration values."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="A variant, a timm tag, a Hub id (organisation/model) or a folder.", metavar="MODEL"),
+]
+RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A configuration value, for example num_labels=10; may be repeated."
+    ),
+]
+
+
+def loaders() -> tuple[Any, Any]:
+    """`load_image_processor` and `load_model`, with transformers' own messages kept to errors."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    from ..public import load_image_processor, load_model
+
+    return load_image_processor, load_model
+
+
+def overrides(values: list[str] | None) -> dict[str, Any]:
+    """`KEY=VALUE` pairs; values are JSON where they can be read so, text otherwise."""
+    overrides = {}
+    for value in values or ():
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set {value!r} is no KEY=VALUE.")
+        try:
+            overrides[key] = json.loads(text)
+        except ValueError:
+            overrides[key] = text
+    return overrides
+
+
+def sets_size(values: list[str] | None) -> bool:
+    """Whether the checkpoint's own processor no longer fits the model."""
+    return "image_size" in overrides(values)
