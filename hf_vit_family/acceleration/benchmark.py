@@ -1,3 +1,4 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Native models against timm's of the same weights: interleaved in one process, told as ratios of medians."""
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from tqdm import tqdm
+
+from ..machine import processor_name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,7 +57,7 @@ def machine() -> dict[str, str | int]:
     import transformers
 
     return {
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
@@ -65,17 +68,6 @@ def machine() -> dict[str, str | int]:
         "timm": timm.__version__,
         "date": date.today().isoformat(),
     }
-
-
-def _processor_name() -> str:
-    """The processor as the system calls it, with family and model where the name alone says little."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = fields.get("model name", platform.machine())
-    return f"{name} (family {fields.get('cpu family', '?')}, model {fields.get('model', '?')})"
 
 
 def benchmark(

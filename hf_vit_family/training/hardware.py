@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import torch
 
+from ..machine import processor_name
+
 LIBRARIES = ("torch", "torchvision", "transformers", "huggingface_hub", "accelerate", "datasets", "evaluate", "numpy")
 
 
@@ -70,7 +72,7 @@ def choose_precision(requested: str) -> str:
 def describe_machine(threads: int, processes: int, device: torch.device) -> dict[str, Any]:
     """Processor, cores, memory, device and operating system."""
     return {
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "usable_cores": usable_cores(),
         "threads_per_process": threads,
         "processes": processes,
@@ -103,13 +105,3 @@ def find_commit() -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-
-def _processor_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
