@@ -163,6 +163,9 @@ def export(
     format: Annotated[str, typer.Option(help="hub: a folder ready for the Hub.")] = "hub",
     revision: RevisionOption = None,
     values: SetOption = None,
+    weights_dtype: Annotated[
+        str | None, typer.Option(help="Dtype of the file: float16 halves its size; models load as before.")
+    ] = None,
 ) -> None:
     """Write a model to a folder for the Hub.
 
@@ -173,7 +176,17 @@ def export(
 
     loaded = load_model(model, revision=revision, **overrides(values))
     processor = None if sets_size(values) else load_image_processor(model, revision=revision)
-    typer.echo(f"Wrote {export_model(loaded, folder, processor=processor, format=format)}")
+    dtype = None if weights_dtype is None else _dtype(weights_dtype)
+    typer.echo(f"Wrote {export_model(loaded, folder, processor=processor, format=format, weights_dtype=dtype)}")
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"--weights-dtype {name} is no dtype of torch; expected float16, bfloat16 or float32.")
+    return dtype
 
 
 def _device(name: str) -> str:

@@ -89,6 +89,29 @@ def test_the_model_stays_as_it_is_and_every_class_exports(family, kind, tmp_path
 
 
 @families
+def test_weights_take_half_the_room_and_are_computed_with_as_before(family, tmp_path):
+    model = tiny(family)
+    folder = export(model, tmp_path, weights_dtype=torch.float16)
+    stored = load_file(folder / "model.safetensors")
+    floating = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    assert {stored[name].dtype for name in floating} == {torch.float16}
+    for loaded in (load(folder), load_model(folder)):
+        assert loaded.dtype == torch.float32
+        assert all(torch.equal(loaded.state_dict()[name], floating[name].half().float()) for name in floating)
+
+
+def test_weights_that_the_dtype_cannot_hold_are_refused(tmp_path):
+    model = tiny(FIRST)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = 1e6
+    with pytest.raises(ValueError, match=r"holds 1e\+06, more than torch.float16 can hold"):
+        export(model, tmp_path / "folder", weights_dtype=torch.float16)
+    with pytest.raises(ValueError, match="expected a floating-point dtype"):
+        export(model, tmp_path / "folder", weights_dtype=torch.int8)
+    assert not (tmp_path / "folder").exists()
+
+
+@families
 def test_default_processor_has_the_image_size_of_the_configuration(family, tmp_path):
     export(tiny(family, image_size=64), tmp_path)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)

@@ -33,6 +33,7 @@ def export(
     card: Any = None,
     format: str = "hub",
     max_shard_size: int | str = "5GB",
+    weights_dtype: torch.dtype | None = None,
 ) -> Path:
     """Write a folder that is ready for the Hub: weights, configuration, image processor, remote code and card.
 
@@ -55,6 +56,8 @@ def export(
             `huggingface_hub.ModelCard`. By default a short one that says how to load the model.
         format: only `"hub"` so far.
         max_shard_size: weights larger than this, for example `"5GB"`, are split into several files.
+        weights_dtype: the floating-point dtype of the file, `torch.float16` for half the size; by default the model's.
+            config.json keeps the model's own, so that whoever loads the folder computes in that.
 
     Returns:
         The folder.
@@ -62,7 +65,8 @@ def export(
     Raises:
         ValueError: an unknown format; a model that the folder could not be loaded back into (no model of this package
             or of transformers, adapters not merged, quantised or missing weights, weights that do not fit the
-            configuration); a processor or card of another kind; a folder with files in the way; another rank than 0.
+            configuration); weights that `weights_dtype` cannot hold; a processor or card of another kind; a folder with
+            files in the way; another rank than 0.
     """
     if format != "hub":
         raise ValueError(
@@ -83,9 +87,10 @@ def export(
     ours = isinstance(processor, HfvfImageProcessor)
     code = remote_code_files(referenced_modules([*references.values(), *([IMAGE_PROCESSOR_REFERENCE] if ours else [])]))
     text = short_card(model, processor, family, [path.name for path in code]) if card is None else _card_text(card)
+    stored = _cast_weights(model, weights_dtype)
     check_target(folder, {CONFIG_NAME, CARD_NAME, PROCESSOR_NAME, "model.safetensors", *(path.name for path in code)})
     with staged(folder) as new:
-        _write_model(model, new, references, max_shard_size)
+        _write_model(model, new, references, max_shard_size, stored)
         if processor is not None:
             _write_processor(processor, new)
         for path in code:
@@ -188,12 +193,34 @@ def _card_text(card: Any) -> str:
     return Path(card).read_text(encoding="utf-8")
 
 
-def _write_model(model: PreTrainedModel, folder: Path, references: dict[str, str], max_shard_size: int | str) -> None:
+def _cast_weights(model: PreTrainedModel, dtype: torch.dtype | None) -> dict[str, torch.Tensor] | None:
+    """The model's tensors in the dtype of the file, None where they go in as they are."""
+    if dtype is None:
+        return None
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"weights_dtype={dtype!r} was given; expected a floating-point dtype such as torch.float16.")
+    cast = {}
+    for name, tensor in model.state_dict().items():
+        cast[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        if not cast[name].isfinite().all() and tensor.isfinite().all():
+            raise ValueError(
+                f"{name} of the {type(model).__name__} holds {tensor.abs().max():.3g}, more than {dtype} can hold."
+            )
+    return cast
+
+
+def _write_model(
+    model: PreTrainedModel,
+    folder: Path,
+    references: dict[str, str],
+    max_shard_size: int | str,
+    weights: dict[str, torch.Tensor] | None,
+) -> None:
     # save_pretrained writes into the configuration, so it gets a copy of it, in a second shell around the same weights
     shell = copy.copy(model)
     shell.config = copy.deepcopy(model.config)
     shell.config.__dict__.pop("auto_map", None)
-    shell.save_pretrained(folder, max_shard_size=max_shard_size)
+    shell.save_pretrained(folder, max_shard_size=max_shard_size, state_dict=weights)
     path = folder / CONFIG_NAME
     config = json.loads(path.read_text(encoding="utf-8"))
     labels = label_names(model.config)
