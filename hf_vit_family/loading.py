@@ -32,24 +32,23 @@ from .sources import (
     read_safetensors,
     weight_files,
 )
+from .zoo.bundled import FORMAT as BUNDLED
+from .zoo.bundled import bundled_folder, bundled_names
 from .zoo.registry import (
     CHECKPOINTS,
     CONSTRUCTION_KEYS,
     FAMILIES,
     VARIANTS,
-    Checkpoint,
-    Family,
-    Variant,
     apply_fixed_config,
     check_config_keys,
     check_fixed_config,
     check_label_keys,
     complete_labels,
     find_variant,
-    frozen,
     import_object,
     unknown_name,
 )
+from .zoo.rows import Checkpoint, Family, Variant, frozen
 
 logger = logging.get_logger(__name__)
 
@@ -81,9 +80,10 @@ def load_model(
     """An image classifier with its weights, in evaluation mode.
 
     Args:
-        name: a variant (`"twins_svt_small"`, its first checkpoint), a timm tag (`"maxvit_tiny_tf_224.in1k"`), a Hub id
-            (`"timm/..."`, `"google/vit-base-patch16-224"`, one of this package's repositories) or a folder. A name of
-            the zoo comes first; write `./name` for a folder that is called like one.
+        name: a variant (`"twins_svt_small"`, its first checkpoint), a timm tag (`"maxvit_tiny_tf_224.in1k"`), a
+            checkpoint that comes with the package (`"twins_fashion_mnist"`), a Hub id (`"timm/..."`,
+            `"google/vit-base-patch16-224"`, one of this package's repositories) or a folder. A name of the zoo comes
+            first; write `./name` for a folder that is called like one.
         revision: branch, tag or commit of the Hub repository, for its configuration and its weights.
         num_labels: another number of classes than the checkpoint's gives a new head with random weights; every other
             tensor has to fit.
@@ -132,9 +132,9 @@ def load_image_processor(name: str | os.PathLike, revision: str | None = None, *
         OSError: the Hub cannot be reached and the file is not in its cache.
     """
     checkpoint = _zoo_checkpoint(name)
-    if checkpoint is not None and checkpoint.format != "transformers":
+    if checkpoint is not None and checkpoint.format not in ("transformers", BUNDLED):
         return HfvfImageProcessor.from_preprocessing(checkpoint.preprocessing, **fields)
-    source = find_source(name if checkpoint is None else checkpoint.repo_id, revision)
+    source = _source(name, checkpoint, revision)
     path = source.find(PROCESSOR_NAME)
     if path is None:
         config_path = source.find(CONFIG_NAME)
@@ -165,7 +165,7 @@ def _load(name: str | os.PathLike, revision: str | None, overrides: dict[str, An
     _check_attention(overrides)
     check_label_keys(overrides)
     checkpoint = _zoo_checkpoint(name)
-    if checkpoint is not None and checkpoint.format != "transformers":
+    if checkpoint is not None and checkpoint.format not in ("transformers", BUNDLED):
         variant, _ = find_variant(checkpoint.tag)
         _require_backbone(FAMILIES[variant.family], variant.family, backbone)
         overrides, dtype = _split_dtype(overrides)
@@ -173,7 +173,7 @@ def _load(name: str | os.PathLike, revision: str | None, overrides: dict[str, An
             checkpoint.tag, checkpoint, load_timm_checkpoint, checkpoint.tag, revision=revision, **overrides
         )
         return _finished(model, checkpoint.tag, dtype, backbone)
-    source = find_source(name if checkpoint is None else checkpoint.repo_id, revision)
+    source = _source(name, checkpoint, revision)
     config, source = _read_config(source)
     if _is_timm(config):
         return _load_timm_folder(source, config, overrides, backbone)
@@ -190,15 +190,31 @@ def _zoo_checkpoint(name: str | os.PathLike) -> Checkpoint | None:
     """
     if not isinstance(name, str) or (os.sep in name and Path(name).is_dir()):
         return None
-    known = name in VARIANTS or name in CHECKPOINTS or any(c.repo_id == name for _, c in CHECKPOINTS.values())
+    known = (
+        name in VARIANTS
+        or name in CHECKPOINTS
+        or name in bundled_names()
+        or any(checkpoint.repo_id == name for _, checkpoint in CHECKPOINTS.values())
+    )
     if not known:
         if not name or ("/" not in name and os.sep not in name and not Path(name).exists()):
-            raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS])
+            raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS, *bundled_names()])
         return None
     variant, checkpoint = find_variant(name)
     if checkpoint is None and not variant.checkpoints:
         raise ValueError(f"No weights of {name} are published; create_model({name!r}) gives random ones.")
     return checkpoint or variant.checkpoints[0]
+
+
+def _source(name: str | os.PathLike, checkpoint: Checkpoint | None, revision: str | None) -> Source:
+    """Where the files of a name are, which may be one of the zoo's checkpoints in transformers' format."""
+    if checkpoint is None:
+        return find_source(name, revision)
+    if checkpoint.format != BUNDLED:
+        return find_source(checkpoint.repo_id, revision)
+    if revision is not None:
+        raise ValueError(f"revision={revision!r} was given for {name}, which comes with the package and has none.")
+    return Source(label=checkpoint.tag, folder=bundled_folder(checkpoint.tag))
 
 
 def _read_config(source: Source) -> tuple[dict[str, Any], Source]:

@@ -9,12 +9,10 @@ from timm.models import get_pretrained_cfg
 from zoo_models import TINY, VIT, shown, tiny_model
 
 from hf_vit_family.zoo import FAMILIES, create_model, labels, list_models, model_info
+from hf_vit_family.zoo.bundled import bundled_names
 from hf_vit_family.zoo.registry import (
     CHECKPOINTS,
-    TIMM_RESULTS,
     VARIANTS,
-    Checkpoint,
-    Variant,
     config_keys,
     count_parameters,
     find_variant,
@@ -22,6 +20,7 @@ from hf_vit_family.zoo.registry import (
     register_family,
     variant_config,
 )
+from hf_vit_family.zoo.rows import TIMM_RESULTS, Checkpoint, Variant
 
 NATIVE = ("poolformer", "twins", "maxvit")
 PATTERNS = ("poolformer*", "twins_*", "maxvit_*")
@@ -252,7 +251,7 @@ def test_list_models():
     assert list_models("twins") == [name for name in list_models() if name.startswith("twins")]
     assert list_models("twins", pretrained=True)[0] == "twins_pcpvt_small.in1k"
     everything = list_models(pretrained=True)
-    assert set(everything) == set(CHECKPOINTS)
+    assert everything == [*CHECKPOINTS, *bundled_names()]
     assert len(everything) == len(set(everything))
 
 

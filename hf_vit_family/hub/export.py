@@ -16,7 +16,8 @@ from transformers.initialization import no_init_weights
 
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
-from ..zoo.registry import Family, import_object
+from ..zoo.registry import import_object
+from ..zoo.rows import Family
 from .card import label_names, short_card
 from .folder import CONFIG_NAME, check_target, staged
 from .preprocessing import default_image_processor, family_of

@@ -8,7 +8,8 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..models.image_processing_hfvf import HfvfImageProcessor
-from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS, Family, Preprocessing, Variant
+from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS
+from ..zoo.rows import Family, Preprocessing, Variant
 
 # transformers' own processors resample by Pillow's numbers
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}

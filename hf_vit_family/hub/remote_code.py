@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..zoo.registry import Family
+from ..zoo.rows import Family
 
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 IMAGE_PROCESSOR_REFERENCE = "image_processing_hfvf.HfvfImageProcessor"

@@ -19,16 +19,13 @@ from . import (
 from .labels import labels
 from .registry import (
     FAMILIES,
-    Checkpoint,
-    Family,
     ModelInfo,
-    Preprocessing,
-    Variant,
     create_model,
     list_models,
     model_info,
     register_family,
 )
+from .rows import Checkpoint, Family, Preprocessing, Variant
 
 __all__ = [
     "FAMILIES",

@@ -1,15 +1,15 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Names of the classes that published checkpoints answer with.
 
-ImageNet-1k is embedded. The 11,821 classes of ImageNet-12k and the 21,843 of ImageNet-21k are not: their names would be
-larger than the rest of the package, and checkpoints with such heads serve as starting points for fine-tuning; they get
-`LABEL_0`, `LABEL_1` and so on.
+ImageNet-1k and Fashion-MNIST are embedded. The 11,821 classes of ImageNet-12k and the 21,843 of ImageNet-21k are not:
+their names would be larger than the rest of the package, and checkpoints with such heads serve as starting points for
+fine-tuning; they get `LABEL_0`, `LABEL_1` and so on.
 """
 
 from functools import cache
 from importlib import resources
 
-_FILES = {"imagenet-1k": "imagenet_1k_classes.txt"}
+_FILES = {"imagenet-1k": "imagenet_1k_classes.txt", "fashion-mnist": "fashion_mnist_classes.txt"}
 
 
 @cache

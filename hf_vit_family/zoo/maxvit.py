@@ -5,7 +5,7 @@ tf are the paper's; timm's own are rw, rmlp (relative positions by a small MLP) 
 by side).
 """
 
-from .registry import HALF_MEAN, HALF_STD, Checkpoint, Family, Variant, frozen, timm_checkpoint
+from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Variant, frozen, timm_checkpoint
 
 FAMILY = Family(
     name="maxvit",

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """MobileViT in transformers: Apple's checkpoints."""
 
-from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
 
 FAMILY = Family(
     name="mobilevit",

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """MobileViTV2 in transformers: Apple's seven widths, of which the middle one has its weights on the Hub."""
 
-from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
 
 FAMILY = Family(
     name="mobilevitv2",

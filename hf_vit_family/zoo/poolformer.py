@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """PoolFormer and PoolFormerV2: timm's ten variants, their weights, and the authors' own in transformers' layout."""
 
-from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, timm_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, timm_checkpoint
 
 FAMILY = Family(
     name="poolformer",

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """PVT in transformers: the authors' checkpoints as converted by Xrenya (formerly the organisation Zetatech)."""
 
-from .registry import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
 
 FAMILY = Family(
     name="pvt",

@@ -1,29 +1,22 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a zoo file is made of, and the look-ups over all of them.
-
-Every family has one file of one shape: a `FAMILY`, its `CHECKPOINTS`, the `CONFIGS` of its variants and the `VARIANTS`
-made of both. Classes are named by import path, so that listing the zoo imports neither torch nor transformers.
-"""
+"""The look-ups over all families, variants and checkpoints; listing them imports neither torch nor transformers."""
 
 import difflib
 import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .bundled import bundled_names, bundled_variant
 from .labels import label_maps
+from .rows import Checkpoint, Family, Variant
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-TIMM_RESULTS = "timm results/results-imagenet.csv, commit aa4b585 (2026-08-08)"
 
 # What every configuration takes besides its own fields; transformers keeps num_labels and id2label in step.
 LABEL_KEYS = ("num_labels", "id2label", "label2id")
@@ -32,180 +25,9 @@ COMMON_CONFIG_KEYS = (*LABEL_KEYS, "problem_type", "out_features", "out_indices"
 CONSTRUCTION_KEYS = ("attn_implementation", "dtype")
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a checkpoint was evaluated, in timm's terms.
-
-    Attributes:
-        image_size: (height, width) in pixels that the model is given.
-        crop_pct: part of the resized image that the crop keeps: the image is first resized to `image_size / crop_pct`.
-        crop_mode: `"center"` resizes the shorter side and crops the middle; `"squash"` resizes both sides, whatever the
-            aspect ratio.
-        interpolation: the resampling filter's name.
-        mean, std: per channel, on the scale of 0 to 1.
-        channel_order: `"rgb"`, or `"bgr"` where the checkpoint was trained on swapped channels.
-    """
-
-    image_size: tuple[int, int]
-    crop_pct: float = 1.0
-    crop_mode: str = "center"
-    interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    channel_order: str = "rgb"
-
-    def __str__(self) -> str:
-        """For example `224x224, crop 0.95 (center), bicubic, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5)`."""
-        height, width = self.image_size
-        order = "" if self.channel_order == "rgb" else f", channels {self.channel_order}"
-        crop = f"crop {self.crop_pct:g} ({self.crop_mode})"
-        return f"{height}x{width}, {crop}, {self.interpolation}, mean {self.mean}, std {self.std}{order}"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Published weights of a variant.
-
-    Attributes:
-        tag: the name `load_model` takes; timm's (`"twins_svt_small.in1k"`) where timm has it.
-        repo_id: the Hub repository.
-        license: as its repository or timm states it; None where no source is known.
-        num_labels: outputs of the head; 0 where the repository holds none, so that loading needs `num_labels`.
-        labels: name of the label set (`"imagenet-1k"`); see `hf_vit_family.zoo.labels`.
-        preprocessing: how it was evaluated; None where no source is known.
-        top1: published ImageNet-1k accuracy in percent; None where none is published.
-        top1_source: where `top1` stands.
-        source: who trained the weights and where they first appeared.
-        format: `"timm"`, `"transformers"`, or `"poolformer-transformers"` for transformers' own PoolFormer layout.
-    """
-
-    tag: str
-    repo_id: str
-    license: str | None
-    num_labels: int
-    labels: str | None
-    preprocessing: Preprocessing | None
-    top1: float | None = None
-    top1_source: str | None = None
-    source: str = ""
-    format: str = "timm"
-
-    def __post_init__(self) -> None:
-        if self.format not in ("timm", "transformers", "poolformer-transformers"):
-            raise ValueError(
-                f"Checkpoint {self.tag} has format {self.format!r}; "
-                "expected timm, transformers or poolformer-transformers."
-            )
-        if (self.top1 is None) != (self.top1_source is None):
-            raise ValueError(f"Checkpoint {self.tag} needs a top-1 with its source, or neither.")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One size of a family.
-
-    Attributes:
-        name: timm's name where timm has it, otherwise that of the usual checkpoint.
-        family: key of the family.
-        config: keyword arguments of the configuration class.
-        checkpoints: published weights; the first is the one that `load_model(name)` takes.
-        model_class: import path of another classification class than the family's.
-        config_class: import path of another configuration class than the family's.
-    """
-
-    name: str
-    family: str
-    config: Mapping[str, Any]
-    checkpoints: tuple[Checkpoint, ...] = ()
-    model_class: str | None = None
-    config_class: str | None = None
-
-
-@dataclass(frozen=True)
-class Family:
-    """An architecture: classes, paper, what it can do.
-
-    Attributes:
-        name: key, for example `"twins"`.
-        title: for people.
-        paper, paper_url: the publication.
-        config_class, model_class, classification_class, backbone_class: import paths `"module:Class"`; None for no
-            backbone.
-        native: True where this package implements the family, False where transformers does.
-        supports: short phrases: attention implementations, input sizes, what can be recorded.
-        notes: what a user should know; for transformers' classes the known faults, and what is done about them here.
-        fixed_config: configuration values that this package sets, because any other value meets a fault.
-    """
-
-    name: str
-    title: str
-    paper: str
-    paper_url: str
-    config_class: str
-    model_class: str
-    classification_class: str
-    backbone_class: str | None = None
-    native: bool = False
-    supports: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    fixed_config: Mapping[str, Any] = field(default_factory=dict)
-
-
 FAMILIES: dict[str, Family] = {}
 VARIANTS: dict[str, Variant] = {}
 CHECKPOINTS: dict[str, tuple[Variant, Checkpoint]] = {}
-
-
-def timm_checkpoint(
-    tag: str,
-    *,
-    size: int = 224,
-    crop_pct: float,
-    crop_mode: str = "center",
-    stats: tuple[tuple[float, ...], tuple[float, ...]] = (IMAGENET_MEAN, IMAGENET_STD),
-    top1: float | None,
-    num_labels: int = 1000,
-    labels: str = "imagenet-1k",
-    source: str,
-) -> Checkpoint:
-    """A row for weights that stand on the Hub as `timm/<tag>`; timm names all of these bicubic and apache-2.0."""
-    return Checkpoint(
-        tag=tag,
-        repo_id=f"timm/{tag}",
-        license="apache-2.0",
-        num_labels=num_labels,
-        labels=labels,
-        preprocessing=Preprocessing((size, size), crop_pct, crop_mode, "bicubic", *stats),
-        top1=top1,
-        top1_source=None if top1 is None else TIMM_RESULTS,
-        source=source,
-    )
-
-
-def hub_checkpoint(
-    repo_id: str,
-    *,
-    license: str | None,
-    preprocessing: Preprocessing | None,
-    top1: float | None = None,
-    top1_source: str | None = None,
-    num_labels: int = 1000,
-    labels: str | None = "imagenet-1k",
-    source: str,
-) -> Checkpoint:
-    """A row for weights in transformers' own format; its tag is the repository's name without the organisation."""
-    return Checkpoint(
-        tag=repo_id.split("/")[1],
-        repo_id=repo_id,
-        license=license,
-        num_labels=num_labels,
-        labels=labels,
-        preprocessing=preprocessing,
-        top1=top1,
-        top1_source=None if top1 is None else top1_source,
-        source=source,
-        format="transformers",
-    )
 
 
 def register_family(family: Family, variants: Iterable[Variant]) -> None:
@@ -260,7 +82,7 @@ def find_family(name: str) -> Family:
 
 
 def find_variant(name: str) -> tuple[Variant, Checkpoint | None]:
-    """The variant called `name`, or the variant and checkpoint of a tag or of a listed Hub id.
+    """The variant called `name`, or the variant and checkpoint of a tag, a bundled name or a listed Hub id.
 
     Raises:
         ValueError: no such name.
@@ -269,10 +91,12 @@ def find_variant(name: str) -> tuple[Variant, Checkpoint | None]:
         return VARIANTS[name], None
     if name in CHECKPOINTS:
         return CHECKPOINTS[name]
+    if name in bundled_names():
+        return bundled_variant(name)
     for variant, checkpoint in CHECKPOINTS.values():
         if checkpoint.repo_id == name:
             return variant, checkpoint
-    raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS])
+    raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS, *bundled_names()])
 
 
 def list_models(family: str | None = None, pretrained: bool = False) -> list[str]:
@@ -280,7 +104,8 @@ def list_models(family: str | None = None, pretrained: bool = False) -> list[str
 
     Args:
         family: only this family's.
-        pretrained: the tags of published checkpoints instead of the variants.
+        pretrained: the tags of published checkpoints instead of the variants, then the names of those that come with
+            the package.
 
     Raises:
         ValueError: unknown family.
@@ -289,7 +114,8 @@ def list_models(family: str | None = None, pretrained: bool = False) -> list[str
         find_family(family)
     variants = (variant for variant in VARIANTS.values() if family in (None, variant.family))
     if pretrained:
-        return [checkpoint.tag for variant in variants for checkpoint in variant.checkpoints]
+        bundled = [name for name in bundled_names() if family in (None, bundled_variant(name)[0].family)]
+        return [checkpoint.tag for variant in variants for checkpoint in variant.checkpoints] + bundled
     return [variant.name for variant in variants]
 
 
@@ -517,11 +343,6 @@ def iterate_checkpoints() -> Iterator[tuple[Family, Variant, Checkpoint]]:
     """Every published checkpoint of the zoo with its variant and family."""
     for variant, checkpoint in CHECKPOINTS.values():
         yield FAMILIES[variant.family], variant, checkpoint
-
-
-def frozen(**config: Any) -> Mapping[str, Any]:
-    """Keyword arguments of a configuration class as a mapping that nobody can change by accident."""
-    return MappingProxyType(config)
 
 
 def _as_plain(value: Any) -> Any:

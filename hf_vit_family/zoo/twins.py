@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Twins PCPVT and SVT: timm's six variants and their published weights."""
 
-from .registry import Checkpoint, Family, Variant, frozen, timm_checkpoint
+from .rows import Checkpoint, Family, Variant, frozen, timm_checkpoint
 
 FAMILY = Family(
     name="twins",

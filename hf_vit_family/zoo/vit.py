@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """ViT in transformers: Google's checkpoints, and the two smaller sizes that the community converted from timm."""
 
-from .registry import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
 
 FAMILY = Family(
     name="vit",
