@@ -18,6 +18,7 @@ import typer
 
 from .commands.convert import convert
 from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
+from .commands.verify import verify
 
 PROGRAM = "hf-vit-family"
 
@@ -154,6 +155,7 @@ def finetune(context: typer.Context) -> None:
 
 
 app.command()(convert)
+app.command()(verify)
 
 
 @app.command()

@@ -1,0 +1,129 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The remote code of every release by its hashes, so that a repository's code can be told before anything runs it.
+
+`assets/remote_code_manifest.json` is append-only: a release is frozen by `add_release` when it is made and never
+changes again. What was changed since is in no entry; it is compared with the files of the package in hand instead.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from ..zoo.registry import FAMILIES
+from .remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
+
+MANIFEST_PATH = Path(__file__).resolve().parents[1] / "assets" / "remote_code_manifest.json"
+# where a file comes from that no release holds, but the package in hand does
+INSTALLED = "this installation, unreleased"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The remote code of one release.
+
+    Attributes:
+        version: as in PEP 440; a development release (`0.1.0.dev1`) is a state of the sources between two releases.
+        date: when it was frozen, year-month-day.
+        files: sha256 by file name, of every file that some family's repository carries.
+    """
+
+    version: str
+    date: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CodeOrigin:
+    """Where the remote-code files of a repository come from.
+
+    Attributes:
+        releases: for each file the releases that hold it under this name, oldest first, and `INSTALLED` where the
+            package in hand holds it and is no release itself; empty for an unknown file.
+        common: the releases, in the same order, that all files belong to.
+    """
+
+    releases: Mapping[str, tuple[str, ...]]
+    common: tuple[str, ...]
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Files of no release, and not this package's either."""
+        return tuple(name for name, releases in self.releases.items() if not releases)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether each file is known, but no release holds them all."""
+        return bool(self.releases) and not self.unknown and not self.common
+
+
+def sha256(data: bytes) -> str:
+    """The hash as the manifest writes it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_manifest(path: Path = MANIFEST_PATH) -> tuple[Release, ...]:
+    """All releases, oldest first."""
+    entries = json.loads(path.read_text(encoding="utf-8"))["releases"]
+    return tuple(Release(entry["version"], entry["date"], entry["files"]) for entry in entries)
+
+
+def installed_files() -> dict[str, str]:
+    """Hashes of the files of this package that some family's repository carries, by name."""
+    references = [IMAGE_PROCESSOR_REFERENCE]
+    for family in FAMILIES.values():
+        if family.native:
+            references += auto_map(family).values()
+    return {path.name: sha256(path.read_bytes()) for path in remote_code_files(referenced_modules(references))}
+
+
+def released_code(files: Mapping[str, bytes], path: Path = MANIFEST_PATH) -> CodeOrigin:
+    """Which release each remote-code file belongs to, and which all of them do.
+
+    Args:
+        files: contents by file name.
+        path: the manifest.
+    """
+    states = {release.version: release.files for release in read_manifest(path)}
+    installed = installed_files()
+    if not any(dict(known) == installed for known in states.values()):
+        states[INSTALLED] = installed
+    releases = {}
+    for name, data in files.items():
+        digest = sha256(data)
+        releases[name] = tuple(version for version, known in states.items() if known.get(name) == digest)
+    common = tuple(version for version in states if files and all(version in found for found in releases.values()))
+    return CodeOrigin(releases, common)
+
+
+def add_release(version: str, day: date | None = None, path: Path = MANIFEST_PATH) -> Release:
+    """Freeze the present remote code as a release: its entry goes to the manifest's end and never changes again.
+
+    Args:
+        version: the release's number; higher than that of every entry.
+        day: its date, today by default.
+        path: the manifest.
+
+    Raises:
+        ValueError: the version has an entry, is no version number or is no higher than the last.
+    """
+    releases = read_manifest(path)
+    if version in [release.version for release in releases]:
+        raise ValueError(f"Release {version} is in {path.name} already, and an entry never changes.")
+    try:
+        newer = not releases or Version(version) > Version(releases[-1].version)
+    except InvalidVersion:
+        raise ValueError(f"{version!r} is no version number; expected one such as 0.2.0.") from None
+    if not newer:
+        raise ValueError(f"Release {version} was given; expected a number above {releases[-1].version}, the last one.")
+    new = Release(version, (day or date.today()).isoformat(), installed_files())
+    entries = [{"version": r.version, "date": r.date, "files": dict(r.files)} for r in (*releases, new)]
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps({"releases": entries}, indent=2) + "\n", encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+    return new
