@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from .commands.convert import convert
+from .commands.publish import publish
 from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
 from .commands.verify import verify
 
@@ -155,6 +156,7 @@ def finetune(context: typer.Context) -> None:
 
 
 app.command()(convert)
+app.command()(publish)
 app.command()(verify)
 
 
