@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .tables import aligned, size_text
+
 if TYPE_CHECKING:
     from ..hub.verification import CodeFile, VerificationReport
 
@@ -49,7 +51,7 @@ def as_text(report: "VerificationReport") -> str:
     """The report for people."""
     from ..hub.verification import shown
 
-    lines = [f"{shown(report.target)}: {report.file_count} files, {_size(report.size)}"]
+    lines = [f"{shown(report.target)}: {report.file_count} files, {size_text(report.size)}"]
     if report.commit is not None:
         how = "pinned" if report.pinned else f"{report.revision or 'main'}, which can move"
         where = ", from the local cache" if report.offline else ""
@@ -63,12 +65,12 @@ def as_text(report: "VerificationReport") -> str:
         rows = [
             (shown(file.name), (file.sha256 or "not read")[:16], _belongs(file, report.release)) for file in report.code
         ]
-        lines += _table(("file", "sha256", "belongs to"), rows)
+        lines += aligned([("file", "sha256", "belongs to"), *rows], indent="  ")
     if report.auto_map:
-        lines += ["", "Classes taken from it:", *_table(None, list(report.auto_map.items()))]
+        lines += ["", "Classes taken from it:", *aligned(list(report.auto_map.items()), indent="  ")]
     if report.weights:
-        rows = [(shown(file.name), _size(file.size), file.kind) for file in report.weights]
-        lines += ["", "Weights:", *_table(None, rows)]
+        rows = [(shown(file.name), size_text(file.size), file.kind) for file in report.weights]
+        lines += ["", "Weights:", *aligned(rows, indent="  ")]
     if report.notes:
         lines += ["", *report.notes]
     lines += ["", "TRUSTED: known code and safetensors only." if report.trusted else "NOT TRUSTED unread:"]
@@ -85,19 +87,3 @@ def _belongs(file: "CodeFile", release: str | None) -> str:
     known = release or ", ".join(file.releases) or "unknown: read it"
     imports = f" (imports {', '.join(file.imports)})" if file.imports else ""
     return known + imports + ("" if file.runs else "; not run by loading")
-
-
-def _table(head: tuple[str, ...] | None, rows: list[tuple[str, ...]]) -> list[str]:
-    lines = [*([head] if head else []), *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
-        count /= 1000
-    return f"{count:.3g} GB"

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from ..zoo.bundled import bundled_names
 from ..zoo.registry import CHECKPOINTS, VARIANTS, find_variant
 from .file_contents import (
     COMPILED_ENDINGS,
@@ -165,6 +166,8 @@ def shown(name: str) -> str:
 
 def _repository_of(target: str | os.PathLike) -> str | os.PathLike:
     """The Hub repository of a name of the zoo, as `load_model` takes it; anything else stays as it is."""
+    if target in bundled_names():
+        raise ValueError(f"{target} comes with the package and is no repository; nothing is fetched for it.")
     if not isinstance(target, str) or (target not in VARIANTS and target not in CHECKPOINTS):
         return target
     variant, checkpoint = find_variant(target)
