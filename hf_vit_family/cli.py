@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .commands.card import app as card_app
 from .commands.convert import convert
 from .commands.publish import publish
 from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
@@ -155,6 +156,7 @@ def finetune(context: typer.Context) -> None:
     raise typer.Exit(finetune_main(context.args, program=f"{PROGRAM} finetune"))
 
 
+app.add_typer(card_app)
 app.command()(convert)
 app.command()(publish)
 app.command()(verify)

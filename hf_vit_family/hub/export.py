@@ -18,7 +18,7 @@ from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..zoo.registry import import_object
 from ..zoo.rows import Family
-from .card import label_names, short_card
+from .cards import folder_card, label_names
 from .folder import CONFIG_NAME, check_target, staged
 from .preprocessing import default_image_processor, family_of
 from .remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
@@ -87,7 +87,7 @@ def export(
     references = auto_map(family) if native else {}
     ours = isinstance(processor, HfvfImageProcessor)
     code = remote_code_files(referenced_modules([*references.values(), *([IMAGE_PROCESSOR_REFERENCE] if ours else [])]))
-    text = short_card(model, processor, family, [path.name for path in code]) if card is None else _card_text(card)
+    text = None if card is None else _card_text(card)
     stored = _cast_weights(model, weights_dtype)
     check_target(folder, {CONFIG_NAME, CARD_NAME, PROCESSOR_NAME, "model.safetensors", *(path.name for path in code)})
     with staged(folder) as new:
@@ -96,7 +96,7 @@ def export(
             _write_processor(processor, new)
         for path in code:
             shutil.copyfile(path, new / path.name)
-        (new / CARD_NAME).write_text(text, encoding="utf-8", newline="\n")
+        (new / CARD_NAME).write_text(folder_card(new) if text is None else text, encoding="utf-8", newline="\n")
     return folder
 
 

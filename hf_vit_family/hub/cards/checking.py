@@ -1,0 +1,362 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Check a card against the folder it lies in.
+
+The generated sections and what they need of the front matter have to be what the folder's files give: they are
+generated anew and compared. Other sections are the author's own words. They may not repeat a generated heading, and
+figures in them (percentages, and decimal numbers in a line that names a metric) have to stand in a generated section.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..licenses import check_license, find_conflict, find_license
+from .facts import Facts
+from .folders import (
+    CARD_NAME,
+    CONFUSION_NAME,
+    EVAL_RESULTS_FOLDER,
+    METRICS_NAME,
+    describe_weights,
+    hash_weights,
+    read_folder,
+)
+from .formatting import escaped
+from .links import anchors, find_targets, link_problem, online_problem
+from .local_paths import find_local_path
+from .metadata import eval_result_files, is_hub_id
+from .placeholders import find_placeholder
+from .sections import Card, take_apart
+
+_TEXT, _LIST, _TEXT_OR_LIST, _ANY = (str,), (list,), (str, list), (object,)
+# what the Hub reads of a model's front matter
+KNOWN_KEYS: dict[str, tuple[type, ...]] = {
+    "license": _TEXT,
+    "license_name": _TEXT,
+    "license_link": _TEXT,
+    "library_name": _TEXT,
+    "pipeline_tag": _TEXT,
+    "base_model": _TEXT_OR_LIST,
+    "base_model_relation": _TEXT,
+    "datasets": _LIST,
+    "metrics": _LIST,
+    "tags": _LIST,
+    "model-index": _LIST,
+    "model_name": _TEXT,
+    "language": _TEXT_OR_LIST,
+    "thumbnail": _TEXT,
+    "widget": _LIST,
+    "inference": _ANY,
+    "co2_eq_emissions": _ANY,
+    "new_version": _TEXT,
+    "extra_gated_prompt": _TEXT,
+    "extra_gated_heading": _TEXT,
+    "extra_gated_description": _TEXT,
+    "extra_gated_button_content": _TEXT,
+    "extra_gated_fields": (dict,),
+    "extra_gated_eu_disallowed": (bool,),
+}
+_KINDS = {str: "text", list: "a list", dict: "keys and values", bool: "true or false"}
+_REWRITE = "`hf-vit-family card write` writes it anew"
+_FIGURE = re.compile(r"\d+(?:[.,]\d+)?(?=\s?%)")
+_DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)")
+_METRIC_WORD = re.compile(
+    r"\b(?:accura\w*|precision|recall|f1|auc|m?ap|error|loss|top-?[15]|images (?:a|per) second|latency)\b",
+    re.IGNORECASE,
+)
+
+
+def check_card(folder: str | os.PathLike, online: bool = False) -> list[str]:
+    """Problems of the card of a Hub-ready folder, one plain sentence each; empty where there are none.
+
+    Checked are the front matter, licenses, placeholders, links and pictures, local paths, the hashes of the weights,
+    and that every generated section says what metrics.json, config.json, the image processor and the weights say.
+
+    Args:
+        folder: to be published.
+        online: whether addresses of the web are asked; they are only looked at otherwise.
+    """
+    folder = Path(folder)
+    try:
+        return list(_problems(folder, online))
+    except ValueError as error:
+        return [str(error)]
+
+
+def _problems(folder: Path, online: bool) -> Iterator[str]:
+    path = folder / CARD_NAME
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}; expected one with {CARD_NAME} and a model.")
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {CARD_NAME}.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8.") from None
+    card = take_apart(text)
+    stated = {key: card.metadata.get(key) for key in ("license", "license_name", "license_link")}
+    facts = read_folder(folder, card={key: value for key, value in stated.items() if value is not None})
+    yield from _front_matter_problems(card.metadata, facts)
+    yield from _license_problems(card.metadata, facts)
+    placeholder = find_placeholder(text, list(facts.labels.values()))
+    if placeholder:
+        yield f"{CARD_NAME} holds the placeholder {placeholder!r}."
+    yield from _path_problems(text, facts)
+    yield from _link_problems(text, card, folder, online)
+    yield from _metrics_problems(folder, facts)
+    yield from _section_problems(card, facts)
+    yield from _own_section_problems(card)
+    yield from _file_problems(folder, facts)
+
+
+def _front_matter_problems(metadata: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+    for key, value in metadata.items():
+        if key not in KNOWN_KEYS:
+            nearest = difflib.get_close_matches(str(key), KNOWN_KEYS, n=1)
+            hint = f"; the nearest key of the Hub is {nearest[0]}" if nearest else ""
+            yield f"The front matter holds {key!r}, which the Hub does not know{hint}."
+        elif not isinstance(value, KNOWN_KEYS[key]):
+            expected = " or ".join(_KINDS[kind] for kind in KNOWN_KEYS[key])
+            yield f"{key} in the front matter is {_shown(value)}; expected {expected}."
+        elif key in ("datasets", "base_model"):
+            for name in value if isinstance(value, list) else [value]:
+                if not is_hub_id(name):
+                    yield f"{key} in the front matter names {name!r}; expected organisation/name, as the Hub has it."
+        elif key in ("tags", "metrics") and not all(isinstance(entry, str) and entry for entry in value):
+            yield f"{key} in the front matter holds {_shown(value)}; expected a list of text."
+    tags = metadata.get("tags") if isinstance(metadata.get("tags"), list) else []
+    if "custom_code" in tags and not facts.custom_code:
+        yield "The tag custom_code is there, but no auto_map: the model needs no remote code."
+    if "custom_code" not in tags and facts.custom_code:
+        yield "The tag custom_code is missing, but the model is loaded through remote code (auto_map)."
+    try:
+        expected = _expected(facts).metadata
+    except ValueError:
+        return  # told by the sections
+    for key, value in expected.items():
+        if key == "tags":
+            missing = [tag for tag in value if tag not in tags and tag != "custom_code"]
+            if missing:
+                yield f"The front matter lacks the tag {missing[0]}."
+        elif key == "model-index":
+            yield from _model_index_problems(metadata.get(key), value)
+        elif key not in metadata:
+            yield f"The front matter lacks {key}, which is {_shown(value)}."
+        elif metadata[key] != value:
+            yield f"{key} in the front matter is {_shown(metadata[key])}, but the folder's files say {_shown(value)}."
+    if "model-index" in metadata and "model-index" not in expected:
+        yield f"The front matter holds a model-index, but {METRICS_NAME} holds no evaluation."
+
+
+def _model_index_problems(given: Any, expected: Any) -> Iterator[str]:
+    if given is None:
+        yield f"The front matter lacks the model-index, though {METRICS_NAME} holds an evaluation."
+        return
+    ours, theirs = _figures(given), _figures(expected)
+    if ours is None:
+        yield "The model-index in the front matter is not of the form that the Hub expects."
+        return
+    for name, value in theirs.items():
+        if name not in ours:
+            yield f"The model-index lacks {name}."
+        elif ours[name] != value:
+            yield f"The model-index says {ours[name]} for {name}, but {METRICS_NAME} says {value}."
+            return
+    if given != expected and ours == theirs:
+        yield f"The model-index names another model, task or data than {METRICS_NAME}; {_REWRITE}."
+    elif set(ours) - set(theirs):
+        yield f"The model-index states {min(set(ours) - set(theirs))}, which {METRICS_NAME} does not."
+
+
+def _figures(index: Any) -> dict[str, Any] | None:
+    """Values of a model-index by the name of the metric."""
+    try:
+        return {
+            metric.get("name", metric["type"]): metric["value"]
+            for model in index
+            for result in model["results"]
+            for metric in result["metrics"]
+        }
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def _license_problems(metadata: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+    name = metadata.get("license")
+    if name is None:
+        yield "The card names no license; `hf-vit-family card write FOLDER --license ID` sets one."
+        return
+    base, data = facts.section("base_model").get("license"), facts.section("data").get("license")
+    try:
+        check_license(name, metadata.get("license_name"), metadata.get("license_link"))
+        for stated, what in ((base, "license of the base model"), (data, "license of the data")):
+            if stated is not None:
+                find_license(stated, what)
+        conflict = find_conflict(
+            name, base_license=base, data_license=data, converted_from=facts.section("conversion").get("license")
+        )
+    except (ValueError, TypeError) as error:
+        yield str(error)
+        return
+    if conflict:
+        yield conflict
+
+
+def _path_problems(text: str, facts: Facts) -> Iterator[str]:
+    for name in facts.labels.values():
+        if "/" in name or "\\" in name:
+            text = text.replace(escaped(name), "").replace(name, "")
+    found = find_local_path(text)
+    if found:
+        yield f"{CARD_NAME} holds the local path {found}."
+    content = json.loads(json.dumps(dict(facts.metrics)))
+    for section, key in (("data", "labels"), ("evaluation", "per_class")):  # classes may be called anything
+        if isinstance(content.get(section), dict):
+            content[section].pop(key, None)
+    found = next((path for path in map(find_local_path, _strings(content)) if path), None)
+    if found:
+        yield f"{METRICS_NAME} holds the local path {found}."
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for entry in value.values():
+            yield from _strings(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _strings(entry)
+    elif isinstance(value, str):
+        yield value
+
+
+def _link_problems(text: str, card: Card, folder: Path, online: bool) -> Iterator[str]:
+    headings = re.findall(r"^#{1,6} +(.+?) *#*$", text, re.MULTILINE)
+    for target in find_targets("\n\n".join([card.introduction, *(body for _, body in card.sections)])):
+        problem = link_problem(target, folder, anchors(headings))
+        if problem is None and online and target.startswith(("http://", "https://")):
+            problem = online_problem(target)
+        if problem:
+            yield problem
+
+
+def _metrics_problems(folder: Path, facts: Facts) -> Iterator[str]:
+    stated = facts.metrics.get("weights")
+    if stated is None:
+        if facts.metrics.get("evaluation") or facts.metrics.get("speed"):
+            yield f"{METRICS_NAME} does not say which weights were measured; {_REWRITE}."
+    elif not isinstance(stated, Mapping):
+        yield f"weights in {METRICS_NAME} is {_shown(stated)}; expected hashes by file."
+    else:
+        actual = hash_weights(folder)
+        for name in sorted({*stated, *actual}):
+            if name not in actual:
+                yield f"{METRICS_NAME} was measured on {name}, which the folder lacks."
+            elif name not in stated:
+                yield f"{METRICS_NAME} was measured without {name}, which is in the folder."
+            elif stated[name] != actual[name]:
+                yield (
+                    f"{name} is not what was measured: its SHA-256 begins with {actual[name][:12]}, that of the "
+                    f"measured weights with {str(stated[name])[:12]}."
+                )
+    parameters, dtype = describe_weights(folder)
+    size = list(facts.image_size) if facts.image_size else None
+    for key, value in (
+        ("parameters", parameters),
+        ("dtype", dtype),
+        ("class", facts.model_class),
+        ("image_size", size),
+    ):
+        given = facts.section("model").get(key)
+        if given is not None and given != value:
+            yield f"{METRICS_NAME} says {key} {given}, but the folder's files say {value}."
+    classes = facts.section("evaluation").get("per_class")
+    if isinstance(classes, Mapping) and list(classes) != list(facts.labels.values()):
+        yield f"The classes in {METRICS_NAME} are not those of config.json."
+
+
+def _expected(facts: Facts) -> Card:
+    from .rendering import render
+
+    try:
+        return take_apart(render(facts))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"{METRICS_NAME} is not of the form that a card is made from ({type(error).__name__}: {error})."
+        ) from None
+
+
+def _section_problems(card: Card, facts: Facts) -> Iterator[str]:
+    expected = _expected(facts)
+    if card.introduction != expected.introduction:
+        yield _difference("introduction", card.introduction, expected.introduction)
+    given, wanted = card.generated(), expected.generated()
+    counts = [heading for heading, _ in card.sections]
+    for heading in dict.fromkeys(counts):
+        if counts.count(heading) > 1:
+            yield f"The heading {heading!r} is there {counts.count(heading)} times; expected once."
+    for heading, text in wanted.items():
+        if heading not in given:
+            yield f"The section {heading!r} is missing; {_REWRITE}."
+        elif given[heading] != text:
+            yield _difference(f"section {heading!r}", given[heading], text)
+    for heading in given:
+        if heading not in wanted:
+            yield f"The section {heading!r} has nothing in the folder's files behind it; {_REWRITE}."
+
+
+def _difference(name: str, given: str, expected: str) -> str:
+    ours, theirs = given.split("\n"), expected.split("\n")
+    for line, other in zip(ours, theirs, strict=False):
+        if line != other:
+            return f"The {name} says {_shown(line)}, but the folder's files give {_shown(other)}; {_REWRITE}."
+    if len(ours) > len(theirs):
+        return f"The {name} has the line {_shown(ours[len(theirs)])}, which the folder's files do not give; {_REWRITE}."
+    return f"The {name} lacks the line {_shown(theirs[len(ours)])}; {_REWRITE}."
+
+
+def _own_section_problems(card: Card) -> Iterator[str]:
+    stated = "\n".join([card.introduction, *card.generated().values()])
+    known = {*_FIGURE.findall(stated), *_DECIMAL.findall(stated)}
+    for heading, body in card.own():
+        for line in body.split("\n"):
+            figures = _FIGURE.findall(line) + (_DECIMAL.findall(line) if _METRIC_WORD.search(line) else [])
+            unknown = next((figure for figure in figures if figure not in known), None)
+            if unknown:
+                yield (
+                    f"The section {heading!r} states {unknown}, which no generated section does; measured figures come "
+                    f"from {METRICS_NAME}."
+                )
+                break
+
+
+def _file_problems(folder: Path, facts: Facts) -> Iterator[str]:
+    if facts.section("evaluation").get("confusion_matrix"):
+        picture = folder / CONFUSION_NAME
+        if picture.is_file() and not picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n"):
+            yield f"{CONFUSION_NAME} is no PNG picture."
+    expected = eval_result_files(facts)
+    present = {path.relative_to(folder).as_posix() for path in (folder / EVAL_RESULTS_FOLDER).glob("*")}
+    for name in sorted(present - set(expected)):
+        yield f"{name} has nothing in {METRICS_NAME} behind it."
+    for name, content in expected.items():
+        if name not in present:
+            yield f"{name} is missing; {_REWRITE}."
+            continue
+        try:
+            given = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            yield f"{name} is no YAML."
+            continue
+        if given != yaml.safe_load(content):
+            yield f"{name} does not say what {METRICS_NAME} says; {_REWRITE}."
+
+
+def _shown(value: Any, most: int = 90) -> str:
+    text = " ".join(str(value).split())
+    return repr(text if len(text) <= most else text[: most - 1] + "…")
