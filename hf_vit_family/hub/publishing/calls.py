@@ -147,8 +147,9 @@ class Hub:
 def _address(error: HTTPError) -> str:
     """The path that was asked for, empty where it is not known."""
     try:
-        return error.request.url.path
-    except (RuntimeError, AttributeError):  # the client's errors have no request before there is one
+        request = error.response.request if isinstance(error, HfHubHTTPError) else error.request
+        return request.url.path
+    except RuntimeError:  # the client's errors have no request before there is one
         return ""
 
 

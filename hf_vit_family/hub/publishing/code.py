@@ -40,16 +40,16 @@ def _missing(folder: Path) -> list[str]:
             continue
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            references = content.get("auto_map", {}).values()
+            references = list(content.get("auto_map", {}).values())
         except (ValueError, AttributeError):
             problems.append(f"{name} is no JSON object.")
             continue
-        for reference in references:
-            if not isinstance(reference, str) or "--" in reference:
-                problems.append(f"auto_map of {name} names {reference}, which is no module of this folder.")
-                continue
-            try:
-                remote_code_files(referenced_modules([reference]), folder)
-            except (ValueError, SyntaxError) as error:
-                problems.append(f"auto_map of {name}: {str(error).replace(str(folder), 'the folder')}")
+        foreign = [value for value in references if not isinstance(value, str) or "--" in value]
+        if foreign:
+            problems.append(f"auto_map of {name} names {foreign[0]}, which is no module of this folder.")
+            continue
+        try:
+            remote_code_files(referenced_modules(references), folder)
+        except (ValueError, SyntaxError) as error:
+            problems.append(f"auto_map of {name}: {str(error).replace(str(folder), 'the folder')}")
     return list(dict.fromkeys(problems))
