@@ -159,6 +159,19 @@ def test_a_wrong_conversion_fails_and_is_not_kept(cache, tmp_path, monkeypatch, 
     assert "differ from timm's" in capsys.readouterr().err and not (tmp_path / "one").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_logits_that_say_nothing_are_no_agreement(cache, tmp_path, monkeypatch, value):
+    path = cache.root / f"models--timm--{FIRST}" / "snapshots" / ("a" * 40) / "model.safetensors"
+    tensors = {
+        name: torch.full_like(tensor, value) if "head.fc" in name else tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_tensors(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="differ from timm's by"):
+        convert_checkpoint(FIRST, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_that_fails_does_not_stop_the_others(cache, tmp_path, repositories):
     folder = tmp_path / "converted"
     lost = cache.root / f"models--timm--{FIRST}" / "snapshots" / ("a" * 40) / "model.safetensors"
