@@ -1,0 +1,218 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Attention rollout for every family, windowed and hierarchical ones too.
+
+What a layer does to its tokens is a matrix: attention, fused over the heads, with the residual beside it. Rollout is
+the product of these matrices, read at the vector that is classified. Here it is the gradient of the *mixing*, the linear
+map that takes one number a token through all windows, shifts, grids and reductions of the model (`mixing/`): exact,
+without ever building a matrix over all tokens, so that a layer with windows of w tokens costs N w.
+
+Convolutions have no attention. Behind the first attention layer they enter as even stencils over the tokens under their
+kernel, with half the weight where a residual stands beside them.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .capture import capture_attention
+from .mixing import MIXINGS, Mixing
+from .operators import stencil, stencil_of, with_residual
+from .walk import Walk
+
+FUSIONS = ("mean", "max", "min")
+
+
+def attention_rollout(
+    model: PreTrainedModel, pixel_values: torch.Tensor, head_fusion: str = "mean", discard_ratio: float = 0.0
+) -> torch.Tensor:
+    """How much each token of the first attention layer reaches the vector that is classified.
+
+    Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers" (2020), section 3; head fusion and
+    discarding as in Gildenblat's "Exploring Explainability for Vision Transformers" (2020).
+
+    Args:
+        model: an image classifier of one of the twelve families with attention; it stays as it is.
+        pixel_values: (batch, channels, height, width), as the image processor gives them.
+        head_fusion: "mean" over the heads; "max" and "min" for ViT, DeiT and BEiT only.
+        discard_ratio: share of the smallest fused weights of each image and layer that are set to 0, for ViT, DeiT and
+            BEiT only; weights of a class token to itself stay.
+
+    Returns:
+        (batch, grid height, grid width), float32: not negative, each image sums to one. Padding and class tokens are
+        left out.
+
+    Raises:
+        ValueError: a family without attention or none of ours, an option that the family does not have, or
+            `pixel_values` of another form.
+    """
+    mixing = find_mixing(model)
+    check_pixel_values(pixel_values)
+    if head_fusion not in FUSIONS:
+        raise ValueError(f"head_fusion={head_fusion!r} was given; expected one of {', '.join(FUSIONS)}.")
+    if not 0 <= discard_ratio < 1:
+        raise ValueError(f"discard_ratio is {discard_ratio!r}; expected at least 0 and less than 1.")
+    if not mixing.classic and (head_fusion != "mean" or discard_ratio > 0):
+        classic = [name for name, other in MIXINGS.items() if other.classic]
+        raise ValueError(
+            f"head_fusion={head_fusion!r} with discard_ratio={discard_ratio:g} was given for a "
+            f"{model.config.model_type}; only {', '.join(classic)} have them, expected 'mean' and 0."
+        )
+    captured, _ = capture_attention(model, pixel_values, mixing.layers(model))
+    fused = [fuse_heads(mixing.standard(weights), head_fusion) for weights in captured]
+    matrices = [discard(matrix, discard_ratio, model) for matrix in fused]
+    return rollout_from(model, matrices, pixel_values.shape)
+
+
+def gradient_rollout(
+    model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
+) -> torch.Tensor:
+    """Rollout of the attention that speaks for a class: each head's weights times the gradient of the class's logit.
+
+    Negative products count for nothing, and the heads are averaged. Source: Chefer et al., "Generic Attention-model
+    Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers" (2021), section 3.1; the rows are
+    normalised here, so that no layer outweighs the others.
+
+    Args:
+        model: as for `attention_rollout`.
+        pixel_values: (batch, channels, height, width).
+        target: a class, or one for each image; the predicted ones where None.
+
+    Returns:
+        As `attention_rollout`.
+
+    Raises:
+        ValueError: as `attention_rollout`; or a class that the model does not have.
+    """
+    mixing = find_mixing(model)
+    check_pixel_values(pixel_values)
+    captured, outputs = capture_attention(model, pixel_values, mixing.layers(model), gradients=True)
+    logits = outputs.logits
+    classes = choose_classes(logits, target)
+    chosen = logits.gather(1, classes[:, None]).sum()
+    gradients = torch.autograd.grad(chosen, captured)
+    products = zip(captured, gradients, strict=True)
+    matrices = [
+        fuse_heads(mixing.standard((weights.detach() * gradient).clamp(min=0))) for weights, gradient in products
+    ]
+    largest = max(matrix.amax() for matrix in matrices).clamp(min=torch.finfo(torch.float32).tiny)
+    return rollout_from(model, [matrix / largest for matrix in matrices], pixel_values.shape)
+
+
+def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
+    """Rollout of attention matrices that are there already.
+
+    Args:
+        model: the classifier that they are of.
+        matrices: one (rows, queries, keys) a layer in the order they run, rows being images or all their windows.
+        shape: of the images, (batch, channels, height, width).
+
+    Returns:
+        As `attention_rollout`.
+    """
+    mixing = find_mixing(model)
+    grid = mixing.grid(model, (shape[2], shape[3]))
+    # the gradient of a linear map is its matrix, whatever the numbers it is taken at
+    tokens = torch.zeros((shape[0], *grid), device=matrices[0].device, requires_grad=True)
+    with torch.enable_grad():
+        pooled = mixing.mix(model, Walk([matrix.detach().float() for matrix in matrices]), tokens, 0.0)
+    (reached,) = torch.autograd.grad(pooled.sum(), tokens)
+    return reached / reached.sum((1, 2), keepdim=True)
+
+
+def fuse_heads(weights: torch.Tensor, fusion: str = "mean") -> torch.Tensor:
+    """(rows, heads, queries, keys) to (rows, queries, keys)."""
+    if fusion == "mean":
+        return weights.mean(1)
+    return weights.amax(1) if fusion == "max" else weights.amin(1)
+
+
+def discard(matrix: torch.Tensor, ratio: float, model: PreTrainedModel) -> torch.Tensor:
+    """The matrix (rows, queries, keys) without the smallest part of each row's weights, those of class tokens kept."""
+    count = int(matrix[0].numel() * ratio)
+    if count == 0:
+        return matrix
+    flat = matrix.flatten(1)
+    smallest = flat.topk(count, largest=False).indices
+    extra = 2 if model.config.model_type == "deit" else 1
+    kept = torch.ones_like(flat).scatter_(1, smallest, 0.0).view(matrix.shape)
+    kept[:, :extra, :extra] = 1
+    return matrix * kept
+
+
+def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Tensor:
+    """How a PoolFormer hands tokens on, which is the same for every image: there is no attention to look at.
+
+    Each block adds the difference between the 3x3 average and the token itself; the map counts where information can
+    come from, an even stencil beside the residual, as `attention_rollout` counts convolutions.
+
+    Args:
+        model: a PoolFormer.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        (grid height, grid width), float32, of the map that the stem gives; not negative, summing to one.
+
+    Raises:
+        ValueError: another family, or an image that is too small.
+    """
+    if model.config.model_type != "hfvf_poolformer":
+        raise ValueError(
+            f"A {model.config.model_type} was given; a mixing map is of PoolFormer alone, see attention_rollout."
+        )
+    backbone = model.base_model
+    least = model.minimum_image_size
+    if image_size[0] < least[0] or image_size[1] < least[1]:
+        raise ValueError(f"image_size is {tuple(image_size)}; expected at least {tuple(least)} pixels.")
+    with torch.device("meta"):
+        height, width = stencil_of(backbone.stem.convolution, torch.empty(1, *image_size)).shape[1:]
+    tokens = torch.zeros(1, height, width, requires_grad=True)
+    mixed = tokens
+    for stage in backbone.stages:
+        if stage.downsample is not None:
+            mixed = stencil_of(stage.downsample.convolution, mixed)
+        for _ in stage.layers:
+            mixed = with_residual(mixed, stencil(mixed, 3, padding=1))
+    return torch.autograd.grad(mixed.mean(), tokens)[0][0]
+
+
+def find_mixing(model: nn.Module) -> Mixing:
+    """What rollout knows of a model's family.
+
+    Raises:
+        ValueError: it has no attention, or is no classifier that the package knows.
+    """
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    if model_type == "hfvf_poolformer":
+        raise ValueError("A PoolFormer has no attention to roll out; mixing_map shows how it hands tokens on.")
+    if model_type not in MIXINGS or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
+        raise ValueError(
+            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(MIXINGS)}."
+        )
+    return MIXINGS[model_type]
+
+
+def check_pixel_values(pixel_values: torch.Tensor) -> None:
+    """Refuse what is no batch of images."""
+    if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 4:
+        shape = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
+        raise ValueError(f"pixel_values is {shape}; expected a batch (batch, channels, height, width).")
+
+
+def choose_classes(logits: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:
+    """(batch,) class indices: the ones asked for, or the predicted ones.
+
+    Raises:
+        ValueError: a class that the model does not have, or not one for each image.
+    """
+    batch, count = logits.shape
+    if target is None:
+        return logits.argmax(1)
+    classes = torch.as_tensor(target, device=logits.device).reshape(-1)
+    classes = classes.expand(batch) if len(classes) == 1 else classes
+    if len(classes) != batch or classes.dtype.is_floating_point or classes.min() < 0 or classes.max() >= count:
+        raise ValueError(
+            f"target={target!r} was given; expected a class from 0 to {count - 1}, or one for each of {batch} images."
+        )
+    return classes
