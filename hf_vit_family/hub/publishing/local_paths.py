@@ -14,7 +14,7 @@ from pathlib import Path
 
 _ADDRESS = re.compile(rb"\b(?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>)\]]*", re.IGNORECASE)
 # what stands before a slash that is in the middle of something: a longer or relative path, a closing bracket
-_BEFORE = rb"(?<![\w.~\\/)}\]$%*>-])"
+_BEFORE = rb"(?<![\w.~\\/)}\]$%*-])"
 _HOLDERS = (
     rb"home|Users|Volumes|tmp|private|var/(?:tmp|folders|lib)|mnt|media|opt|srv|data|datasets|storage|export|exports|"
     rb"scratch|work|workspace|workspaces|workdir|projects?|shared?|content|kaggle|nfs|gpfs|lustre|efs|fsx|raid|cluster"
