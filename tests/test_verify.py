@@ -400,6 +400,9 @@ def test_over_http_only_small_parts_are_read(exported, tmp_path, monkeypatch):
             process = client(hub.url, tmp_path / "hf", target)
             assert process.returncode == 1 and message in process.stderr, process.stderr
             assert len(process.stderr.strip().splitlines()) == 1
+        hub.repositories[REPO].gated = "manual"  # listed for everybody, read by nobody
+        process = client(hub.url, tmp_path / "hf", REPO)
+        assert process.returncode == 1 and f"{REPO} is gated: accept its conditions" in process.stderr, process.stderr
     process = client(hub.url, tmp_path / "hf", REPO)
     assert process.returncode == 1 and "cannot be looked at on the Hub" in process.stderr, process.stderr
 

@@ -138,6 +138,7 @@ class HubFiles:
         """At most `limit` bytes from the start of a file.
 
         Raises:
+            ValueError: the repository is gated.
             OSError: the Hub does not give it.
         """
         url = hf_hub_url(self._repo_id, name, revision=self.commit)
@@ -152,6 +153,8 @@ class HubFiles:
                     data += part
                     if len(data) >= limit:
                         break
+        except GatedRepoError as error:  # it can be listed, but not read
+            raise _sentence(error, self.label, None) from None
         except (HTTPError, OSError) as error:
             raise OSError(f"{name} of {self.label} cannot be read: {_first_line(error)}.") from None
         return bytes(data[:limit])
