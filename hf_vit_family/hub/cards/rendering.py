@@ -88,8 +88,6 @@ _HYPERPARAMETERS = (
     "mixed_precision",
     "seed",
 )
-# values that leave a part out
-_OFF, _OFF_AT_ONE = (None, False, "none", "no", []), ("accumulation", "repeated_augmentation", "layer_decay")
 _NEEDS = {
     "lora_rank": ("method", "lora"),
     "lora_alpha": ("method", "lora"),
@@ -276,6 +274,7 @@ def _conversion(facts: Facts) -> dict[str, Any] | None:
         "difference": None if difference is None else f"{difference:.1e}",
         "largest": None if largest is None else f"{largest:.1f}",
         "images": conversion.get("images"),
+        "commit": conversion.get("source_commit"),
         "timm": conversion.get("timm"),
         "date": conversion.get("date"),
     }
@@ -297,7 +296,7 @@ def _training(facts: Facts) -> dict[str, Any] | None:
     rows = []
     for key in _HYPERPARAMETERS:
         value = settings.get(key)
-        if value in _OFF or (value == 1 and key in _OFF_AT_ONE) or (value == 0 and key != "seed"):
+        if _switched_off(key, value):
             continue
         needed, wanted = _NEEDS.get(key, (None, None))
         if needed and (not settings.get(needed) if wanted is None else settings.get(needed) != wanted):
@@ -318,6 +317,15 @@ def _training(facts: Facts) -> dict[str, Any] | None:
         "rows": rows,
         "by": _provenance(facts.metrics),
     }
+
+
+def _switched_off(key: str, value: Any) -> bool:
+    """Whether an option's value leaves its part out."""
+    if value is None or value is False or value in ("none", "auto", []):
+        return True
+    if key in ("accumulation", "repeated_augmentation", "layer_decay"):
+        return value == 1
+    return value == 0 and key != "seed"
 
 
 def _start(facts: Facts) -> str:

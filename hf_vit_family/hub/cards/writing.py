@@ -11,7 +11,7 @@ from typing import Any
 from ...sources import CONFIG_NAME
 from ..licenses import check_license, find_conflict, find_license
 from .facts import CHOICES, Facts
-from .folders import CARD_NAME, CONFUSION_NAME, EVAL_RESULTS_FOLDER, METRICS_NAME, read_folder, write_json
+from .folders import CARD_NAME, CONFUSION_NAME, EVAL_RESULTS_FOLDER, METRICS_NAME, hash_weights, read_folder, write_json
 from .gathering import gather
 from .metadata import eval_result_files, is_hub_id
 from .sections import take_apart
@@ -94,7 +94,7 @@ def write_card(
     elif (facts.section("model").get("multiply_adds")) is not None:
         metrics["model"]["multiply_adds"] = facts.section("model")["multiply_adds"]
     if speed is not None:
-        metrics["speed"] = [dict(entry) for entry in speed]
+        metrics |= {"speed": [dict(entry) for entry in speed], "weights": hash_weights(folder)}
     given = {
         "license": license,
         "license_name": license_name,
