@@ -202,8 +202,9 @@ def test_names_of_spaces(tmp_path, monkeypatch):
         space_folder("demo")
     (tmp_path / "spaces" / "demo").mkdir(parents=True)
     assert space_folder("demo") == tmp_path / "spaces" / "demo"
-    with pytest.raises(ValueError, match="no Space dem under spaces/; there is demo"):
-        space_folder("dem")
+    for name in ("dem", ".", ".."):
+        with pytest.raises(ValueError, match=re.escape(f"no Space {name} under spaces/; there is demo")):
+            space_folder(name)
     with pytest.raises(ValueError, match="There is no folder"):
         space_folder(tmp_path / "none")
 

@@ -2,12 +2,11 @@
 """Finds absolute paths of somebody's machine in a text.
 
 A path counts where it starts with a folder that machines keep files of people in, or with one of this very machine:
-the working directory, the user's home, the folder that is published. Addresses (`https://host/home/x`), relative paths
+the working directory, the home and temporary folders, the folder that is published. Addresses (`https://host/home/x`), relative paths
 and fractions are none.
 """
 
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +50,7 @@ def find_local_paths(
 
 def known_paths(folder: Path) -> tuple[bytes, ...]:
     """Folders of this machine that no text may name; those right below the root are too common as words."""
-    places = [folder, folder.parent, Path.cwd(), Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix)]
+    places = [folder, folder.parent, Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
     found = {path for place in places for path in (place.absolute(), place.resolve()) if len(path.parts) > 2}
     return tuple(sorted(str(path).encode() for path in found))
 

@@ -118,7 +118,7 @@ def space_folder(name: str | os.PathLike) -> Path:
             raise ValueError(f"There is no folder {path}.")
         return path
     spaces = checkout() / "spaces"
-    if not (spaces / path).is_dir():
+    if not path.name or path.name.startswith(".") or not (spaces / path).is_dir():
         known = sorted(entry.name for entry in spaces.glob("*/")) if spaces.is_dir() else []
         raise ValueError(f"There is no Space {name} under spaces/; there is {', '.join(known) or 'none yet'}.")
     return spaces / path
