@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from cards import DATA, evaluation_metrics, make_run, run_metrics, save
 from exports import LABELS, content, processor_of, tiny
@@ -242,6 +243,28 @@ def test_an_evaluation_wins_over_the_run(run, tmp_path):
     assert check_card(folder) == []
 
 
+def test_a_copy_in_half_precision_is_evaluated_itself(run, tmp_path):
+    """How the checkpoints that come with the package are made."""
+    model = tiny("poolformer", image_size=64)
+    folder = export(model, tmp_path / "half", processor_of("poolformer"), weights_dtype=torch.float16)
+    refused(folder, "holds other weights than .*model, on which the run was evaluated", run=run, license="mit")
+    evaluation = save(tmp_path / "evaluation.json", evaluation_metrics(model))
+    write_card(folder, run=run, evaluation=evaluation, **CHOICES)
+    figures = metrics_of(folder)
+    assert figures["evaluation"]["accuracy"] == evaluation_metrics(model)["evaluation"]["accuracy"]
+    assert figures["weights"] != json.loads((run / "metrics.json").read_text()).get("weights")
+    assert figures["model"]["dtype"] == "float16" and "stored in float16" in read(folder)
+    assert "It was trained and evaluated on `zalando-datasets/fashion_mnist` only" in read(folder)
+    assert check_card(folder) == []
+
+
+def test_an_evaluation_on_other_data_needs_a_name(run, tmp_path):
+    metrics = evaluation_metrics(tiny("poolformer", image_size=64))
+    metrics["data"]["name"] = "/home/jo/drawings"
+    evaluation = save(tmp_path / "evaluation.json", metrics)
+    refused(run, "was trained on photos and evaluated on drawings", evaluation=evaluation, license="mit")
+
+
 def test_a_converted_checkpoint(tmp_path):
     folder = export(tiny("twins"), tmp_path / "a", processor=processor_of("twins"))
     conversion = {
@@ -310,6 +333,8 @@ def refused(folder, message: str, **choices) -> None:
         ({"loaded_back": None}, "does not say that the stored weights were loaded back"),
         ({"loaded_back": {"equal": False}}, "does not say that the stored weights were loaded back"),
         ({"evaluation": None}, "holds no evaluation"),
+        ({"settings": [1]}, "settings in .* is a list"),
+        ({"evaluation": {"accuracy": "high"}}, "is not of the form that a card is made from"),
         ({"model": {"class": "HfvfTwinsForImageClassification"}}, "is about another model: its class"),
         ({"model": {"parameters": 3}}, "is about another model: its parameters is 3"),
         ({"data": {"name": "x", "labels": ["cat", "dog"]}}, "is about other classes"),
@@ -471,6 +496,8 @@ BROKEN = {
     "weights gone": (edit_metrics("weights", value={"x.safetensors": "0" * 64}), "which the folder lacks"),
     "dtype": (edit_metrics("model", "dtype", value="float16"), "says dtype float16, but the folder's files say"),
     "counted otherwise": (edit_metrics("model", "parameters", value=3), "says parameters 3, but"),
+    "metrics of another kind": (edit_metrics("data", value=[1]), "data in metrics.json is a list"),
+    "metrics with text": (edit_metrics("evaluation", "macro_f1", value="good"), "is not of the form"),
     "metrics broken": (edit_metrics("evaluation", "calibration", value=[{}]), "is not of the form"),
     "classes": (edit_config("id2label", {"0": "a", "1": "b"}), "are not those of config.json"),
     "image size": (edit_config("image_size", 32), "says image_size [64, 64]"),

@@ -97,5 +97,12 @@ class Facts:
         return None
 
     def section(self, name: str) -> Mapping[str, Any]:
-        """A section of metrics.json, empty where it is missing."""
-        return self.metrics.get(name) or {}
+        """A section of metrics.json, empty where it is missing.
+
+        Raises:
+            ValueError: it is no mapping.
+        """
+        section = self.metrics.get(name) or {}
+        if not isinstance(section, Mapping):
+            raise ValueError(f"{name} in metrics.json is a {type(section).__name__}; expected keys and values.")
+        return section

@@ -14,6 +14,7 @@ from .metadata import is_hub_id
 
 PROVENANCE = ("command", "commit", "machine", "versions", "started", "finished")
 _DATA = ("evaluation_split", "training_images", "training_images_per_class", "labels", "duplicates")
+_SECTIONS = ("model", "data", "training", "settings", "machine", "versions", "inference", "loaded_back")
 # what is measured on the weights, and is worth nothing beside others
 MEASURED = ("evaluation", "speed", "conversion")
 
@@ -34,6 +35,9 @@ def read_run(run: str | Path) -> tuple[dict[str, Any], Path]:
     metrics = read_json(path, str(path.parent))
     if not isinstance(metrics.get("evaluation"), Mapping):
         raise ValueError(f"{path} holds no evaluation; expected what fine-tuning or evaluate_checkpoint wrote.")
+    for key in _SECTIONS:
+        if not isinstance(metrics.get(key) or {}, Mapping):
+            raise ValueError(f"{key} in {path} is a {type(metrics[key]).__name__}; expected keys and values.")
     return metrics, path.parent
 
 
@@ -158,7 +162,7 @@ def _of_evaluation(measured: Mapping[str, Any], data: Mapping[str, Any], data_id
     """What an evaluation adds; what is known of the training data stays."""
     names = _stand_ins(measured.get("settings") or {}, measured.get("data") or {}, data_id, None)
     own = _data_of(measured, names)
-    if data.get("name") and data_id is None and own["name"] != last_part(data["name"]) != last_part(own["name"]):
+    if data.get("name") and data_id is None and last_part(str(own["name"])) != last_part(data["name"]):
         raise ValueError(
             f"The model was trained on {data['name']} and evaluated on {own['name']}; say which data set this is by "
             "its id on the Hub."

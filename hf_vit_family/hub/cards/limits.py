@@ -46,7 +46,11 @@ def limits_of(facts: Facts) -> list[str]:
         )
         lines.append(f"It is configured for images of {height} × {width} pixels. {other}")
     if facts.section("evaluation"):
-        lines.append(f"It was evaluated on {data_name(facts)} only; on other images it may do worse.")
+        how = "evaluated"
+        if facts.section("training"):
+            pretrained = facts.metrics.get("preset") == "pretrained weights" or facts.section("base_model")
+            how = "fine-tuned and evaluated" if pretrained else "trained and evaluated"
+        lines.append(f"It was {how} on {data_name(facts)} only; on other images it may do worse.")
         lines += _weakest(facts)
         lines += _confidence(facts)
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
+from ...sources import first_line
 from ..licenses import LICENSES
 from . import formatting
 from .facts import Facts
@@ -97,7 +98,20 @@ _NEEDS = {
 
 
 def render(facts: Facts) -> str:
-    """The text of README.md: a function of the facts alone."""
+    """The text of README.md: a function of the facts alone.
+
+    Raises:
+        ValueError: metrics of another form than runs and evaluations write.
+    """
+    try:
+        return _render(facts)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"metrics.json is not of the form that a card is made from ({type(error).__name__}: {first_line(error)})."
+        ) from None
+
+
+def _render(facts: Facts) -> str:
     template = resources.files("hf_vit_family").joinpath("assets", TEMPLATE).read_text(encoding="utf-8")
     card = ModelCard.from_template(card_data(facts), template_str=template, **context(facts))
     # sections that say nothing leave empty lines behind
