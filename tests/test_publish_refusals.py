@@ -266,6 +266,11 @@ def test_what_is_no_local_path(line):
     assert list(find_local_paths(line.encode())) == []
 
 
+def test_lines_are_counted_where_slashes_are_escaped():
+    text = rb'{"a": "https:\/\/example.org\/a\/b",' + b"\n" + rb' "b": "\/home\/anna\/x"}'
+    assert list(find_local_paths(text)) == [(2, b"/home/anna/x")]
+
+
 def test_the_package_itself_names_no_local_path():
     for path in MODELS_FOLDER.glob("*.py"):
         assert list(find_local_paths(path.read_bytes(), known_paths(Path("x")))) == []
@@ -275,7 +280,7 @@ def test_paths_of_this_machine(tmp_path, monkeypatch):
     """Wherever the folders of a machine are called something else: those that it works in are known."""
     monkeypatch.setattr(Path, "home", lambda: Path("/people/anna"))
     known = known_paths(tmp_path / "model")
-    assert list(find_local_paths(b"trained on /people/anna/x", known)) == [(11, b"/people/anna/x")]
+    assert list(find_local_paths(b"trained on /people/anna/x", known)) == [(1, b"/people/anna/x")]
     assert list(find_local_paths(b"trained on /people/annabel", known)) == []
     assert list(find_local_paths(f"{tmp_path}/model".encode(), known))
 

@@ -59,14 +59,15 @@ def text_problems(files: tuple[LocalFile, ...], folder: Path, container: bool = 
     problems = []
     for file in files:
         data, is_text = readable(file)
-        found = [(at, f"holds what looks like {kind}; take it out and revoke it.") for at, kind in find_tokens(data)]
+        found = [
+            (line, f"holds what looks like {kind}; take it out and revoke it.") for line, kind in find_tokens(data)
+        ]
         if is_text:
-            # the folder of a Dockerfile's paths is an image, not a machine; what this machine knows counts all the same
+            # a Dockerfile's paths are those of the image it makes, unless they are this very machine's
             in_image = container and file.path.rpartition("/")[2] == "Dockerfile"
             paths = find_local_paths(data, known, container, in_image)
-            found += [(at, f"names the local path {path.decode(errors='replace')}.") for at, path in paths]
-        for at, sentence in sorted(set(found)):
-            line = data.count(b"\n", 0, at) + 1
+            found += [(line, f"names the local path {path.decode(errors='replace')}.") for line, path in paths]
+        for line, sentence in sorted(set(found)):
             place = f"{file.path} (its header)" if file.path.endswith(SAFETENSORS) else f"{file.path}:{line}"
             problems.append(f"{place} {sentence}")
     return problems

@@ -2,8 +2,8 @@
 """Finds absolute paths of somebody's machine in a text.
 
 A path counts where it starts with a folder that machines keep files of people in, or with one of this very machine:
-the working directory, the home and temporary folders, the folder that is published. Addresses (`https://host/home/x`), relative paths
-and fractions are none.
+the working directory, the home and temporary folders, the folder that is published. Addresses (`https://host/home/x`),
+relative paths and fractions are none.
 """
 
 import re
@@ -32,7 +32,7 @@ _CONTAINER = re.compile(rb"/home/user(?![\w.-])")
 def find_local_paths(
     data: bytes, known: tuple[bytes, ...] = (), container: bool = False, image: bool = False
 ) -> Iterator[tuple[int, bytes]]:
-    """Where local paths start, and their first characters.
+    """Lines with local paths, counted from one, and the paths' first characters.
 
     Args:
         data: the text.
@@ -40,12 +40,13 @@ def find_local_paths(
         container: whether the text is of a Space, where paths below /home/user are those of its container.
         image: whether the text builds that container, where POSIX paths are none of a machine unless it is this one.
     """
+    # JSON may write a slash with a backslash before it
     text = _ADDRESS.sub(lambda match: b" " * len(match[0]), data.replace(rb"\/", b"/"))
     general = (_FILE_ADDRESS, _WINDOWS) if image else (_POSIX, _FILE_ADDRESS, _WINDOWS)
     for pattern in (*general, *map(_exactly, known)):
         for match in pattern.finditer(text):
             if not (container and _CONTAINER.match(text, match.start())):
-                yield match.start(), _whole(text, match.start())
+                yield text.count(b"\n", 0, match.start()) + 1, _whole(text, match.start())
 
 
 def known_paths(folder: Path) -> tuple[bytes, ...]:

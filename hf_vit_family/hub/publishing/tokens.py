@@ -21,7 +21,7 @@ _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 
 def find_tokens(data: bytes) -> Iterator[tuple[int, str]]:
-    """Where tokens start, and of what kind they are; never the token itself."""
+    """Lines with tokens, counted from one, and the tokens' kinds; never a token itself."""
     for kind, pattern in _COMPILED.items():
         for match in pattern.finditer(data):
-            yield match.start(), kind
+            yield data.count(b"\n", 0, match.start()) + 1, kind
