@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -308,6 +309,31 @@ def test_own_sections_and_metadata_are_kept(folder):
     assert check_card(folder) == []
 
 
+def test_what_an_author_adds_to_the_card_of_an_export_is_kept(tmp_path):
+    folder = export(tiny("twins"), tmp_path / "a", processor=processor_of("twins"))
+    edit("library_name:", "license: mit\ndatasets:\n- jo/cats\nlibrary_name:")(folder)
+    write_card(folder)
+    metadata = take_apart(read(folder)).metadata
+    assert (metadata["license"], metadata["datasets"]) == ("mit", ["jo/cats"]) and check_card(folder) == []
+
+
+def test_results_of_others_stay(folder):
+    other = folder / ".eval_results" / "other.yaml"
+    other.write_text("- dataset: {id: a/b, task_id: c}\n  value: 1\n")
+    write_card(folder, data_id="jo/clothes")
+    assert sorted(path.name for path in other.parent.iterdir()) == ["clothes.yaml", "other.yaml"]
+
+
+def test_a_picture_that_cannot_be_drawn_changes_nothing(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for name in [name for name in sys.modules if name.endswith("reporting.pictures")]:
+        monkeypatch.delitem(sys.modules, name)
+    before = content(run)
+    with pytest.raises(ImportError, match=r"needs pip install 'hf_vit_family\[training\]'"):
+        write_card(run, license="mit")
+    assert content(run) == before
+
+
 def test_names_of_classes_that_look_like_something_else(tmp_path):
     names = ["None", "a|b", "/m/01abc/x", "{{ x }}", "*TODO* [y](z)"]
     model = tiny("twins", id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)})
@@ -368,6 +394,7 @@ def test_figures_of_other_weights(run, folder, tmp_path):
         ({"license": "mit", "data_id": "fashion mnist"}, "data_id is 'fashion mnist'; expected organisation/name"),
         ({"license": "mit", "repo_id": "../x"}, "repo_id is"),
         ({"license": "mit", "run": "/nowhere"}, "There is no /nowhere"),
+        ({"license": "mit", "intended_use": "All.\n## Evaluation"}, "intended_use holds a heading"),
     ],
 )
 def test_choices_that_cannot_be(run, choices, message):
@@ -445,6 +472,7 @@ BROKEN = {
         "which has to be kept",
     ),
     "misspelt key": (edit("library_name:", "libary_name:"), "the nearest key of the Hub is library_name"),
+    "license of another type": (edit("license: apache-2.0", "license: [mit]"), "expected text"),
     "wrong type": (edit("pipeline_tag: image-classification", "pipeline_tag: [a]"), "expected text"),
     "another task": (edit("pipeline_tag: image-classification", "pipeline_tag: text-generation"), "pipeline_tag"),
     "another library": (edit("library_name: transformers", "library_name: timm"), "library_name in the front"),
@@ -634,7 +662,7 @@ def test_commands(run, capsys):
     assert run_command(["card", "write", str(run), *arguments]) == 0
     assert str(run / "model" / "README.md") in capsys.readouterr().out
     assert metrics_of(run / "model")["model"]["multiply_adds"] > 10_000
-    assert run_command(["card", "check", str(run / "model")]) == 0
+    assert run_command(["card", "check", str(run / "model")]) == run_command(["card", "check", str(run)]) == 0
     assert "is in order" in capsys.readouterr().out
     assert run_command(["card", "write", str(run), "--license", "nothing"]) == 1
     assert "is no identifier of the Hub" in capsys.readouterr().err

@@ -67,12 +67,14 @@ def write(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="The folder that holds README.md and the model.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of README.md and model, or that of a run.")],
     online: Annotated[bool, typer.Option("--online", help="Ask every address of the web, too.")] = False,
 ) -> None:
     """Compare a card with the folder it lies in: metadata, license, links, and every number."""
     from ..hub.cards import check_card
+    from ..hub.cards.writing import model_folder
 
+    folder = model_folder(folder)
     problems = check_card(folder, online=online)
     if problems:
         typer.echo("\n".join(problems), err=True)

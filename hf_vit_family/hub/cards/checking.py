@@ -32,6 +32,7 @@ from .links import anchors, find_targets, link_problem, online_problem
 from .local_paths import find_local_path
 from .metadata import eval_result_files, is_hub_id
 from .placeholders import find_placeholder
+from .rendering import render
 from .sections import Card, take_apart
 
 _TEXT, _LIST, _TEXT_OR_LIST, _ANY = (str,), (list,), (str, list), (object,)
@@ -194,6 +195,8 @@ def _license_problems(metadata: Mapping[str, Any], facts: Facts) -> Iterator[str
     if name is None:
         yield "The card names no license; `hf-vit-family card write FOLDER --license ID` sets one."
         return
+    if not isinstance(name, str):
+        return  # told with the other keys
     base, data = facts.section("base_model").get("license"), facts.section("data").get("license")
     try:
         check_license(name, metadata.get("license_name"), metadata.get("license_link"))
@@ -283,8 +286,6 @@ def _metrics_problems(folder: Path, facts: Facts) -> Iterator[str]:
 
 
 def _expected(facts: Facts) -> Card:
-    from .rendering import render
-
     return take_apart(render(facts))
 
 

@@ -11,8 +11,8 @@ from .facts import Facts
 from .folders import METRICS_NAME, read_folder
 from .formatting import decimal, escaped, link, multiply_adds, percent
 from .metadata import short_title
+from .pictures import draw_confusion_picture
 from .rendering import TEMPLATE, render, template_path
-from .writing import draw_confusion_picture
 from .zoo import zoo_facts, zoo_tags
 
 RELEASED = "released"

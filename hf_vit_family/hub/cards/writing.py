@@ -2,7 +2,6 @@
 """Write the card of a Hub-ready folder, with what belongs to it: metrics, confusion picture, evaluation results."""
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 from ...sources import CONFIG_NAME
 from ..licenses import check_license, find_conflict, find_license
 from .facts import CHOICES, Facts
-from .folders import CARD_NAME, CONFUSION_NAME, EVAL_RESULTS_FOLDER, METRICS_NAME, hash_weights, read_folder, write_json
+from .folders import CARD_NAME, CONFUSION_NAME, METRICS_NAME, hash_weights, read_folder, write_json
 from .gathering import gather
 from .metadata import eval_result_files, is_hub_id
-from .sections import take_apart
+from .own_parts import with_own_parts
+from .pictures import draw_confusion_picture
+from .rendering import render
+from .sections import Card, take_apart
 
 
 def folder_card(folder: str | os.PathLike) -> str:
     """The card that follows from what a folder holds; nothing is written."""
-    from .rendering import render
-
     return render(read_folder(Path(folder)))
 
 
@@ -77,8 +77,10 @@ def write_card(
     if folder != given_folder:
         run = run or given_folder
     _check_ids(data_id=data_id, base_model=base_model, repo_id=repo_id)
+    _check_text(intended_use)
     earlier = _earlier_card(folder)
-    facts = read_folder(folder)
+    stated = earlier.metadata if earlier is not None else {}
+    facts = read_folder(folder, card={key: stated[key] for key in CHOICES[:3] if isinstance(stated.get(key), str)})
     metrics = gather(
         folder,
         replace(facts, metrics=_with_conversion(facts.metrics, conversion)),
@@ -91,8 +93,10 @@ def write_card(
     )
     if multiply_adds is not None:
         metrics["model"]["multiply_adds"] = multiply_adds
-    elif (facts.section("model").get("multiply_adds")) is not None:
-        metrics["model"]["multiply_adds"] = facts.section("model")["multiply_adds"]
+    elif _same_model(facts.section("model"), metrics["model"]):
+        metrics["model"]["multiply_adds"] = facts.section("model").get("multiply_adds")
+    else:
+        metrics["model"].pop("multiply_adds", None)
     if speed is not None:
         metrics |= {"speed": [dict(entry) for entry in speed], "weights": hash_weights(folder)}
     given = {
@@ -102,10 +106,10 @@ def write_card(
         "repo_id": repo_id,
         "intended_use": intended_use,
     }
-    choices = _choices(given, facts, earlier, metrics)
+    choices = _choices(given, facts, metrics)
     _check_licenses(choices, metrics)
     metrics = {key: value for key, value in metrics.items() if key not in CHOICES} | choices
-    return _write(folder, replace(facts, metrics=_ordered(metrics), card=choices), earlier)
+    return _write(folder, replace(facts, metrics=_ordered(metrics), card=choices), facts, earlier)
 
 
 def model_folder(folder: str | os.PathLike) -> Path:
@@ -115,13 +119,18 @@ def model_folder(folder: str | os.PathLike) -> Path:
     return inner if not (folder / CONFIG_NAME).exists() and (inner / CONFIG_NAME).is_file() else folder
 
 
+def _check_text(intended_use: str | None) -> None:
+    if intended_use is not None and any(line.lstrip().startswith("#") for line in intended_use.splitlines()):
+        raise ValueError("intended_use holds a heading; expected sentences, which go below a heading of the card.")
+
+
 def _check_ids(**ids: str | None) -> None:
     for name, value in ids.items():
         if value is not None and not is_hub_id(value):
             raise ValueError(f"{name} is {value!r}; expected organisation/name, as the Hub has it.")
 
 
-def _earlier_card(folder: Path) -> Any:
+def _earlier_card(folder: Path) -> Card | None:
     """The card that is there, None where there is none that can be read."""
     path = folder / CARD_NAME
     if not path.is_file():
@@ -138,13 +147,19 @@ def _with_conversion(metrics: Mapping[str, Any], conversion: Mapping[str, Any] |
     return {**metrics, "conversion": dict(conversion)} if conversion is not None else dict(metrics)
 
 
-def _choices(given: Mapping[str, Any], facts: Facts, earlier: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _same_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether what was counted still holds."""
+    return before.get("multiply_adds") is not None and all(
+        before.get(key) == now[key] for key in ("class", "parameters", "image_size")
+    )
+
+
+def _choices(given: Mapping[str, Any], facts: Facts, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """License and the like: as given, else as the folder says already, else of the converted weights."""
-    stated = earlier.metadata if earlier is not None else {}
-    before = {key: facts.card.get(key) or (stated.get(key) if key.startswith("license") else None) for key in CHOICES}
+    before = dict(facts.card)
     if given["license"] is not None:  # name and link go with the license they were given with
         before |= {"license_name": None, "license_link": None}
-    choices = {key: given[key] if given[key] is not None else before[key] for key in CHOICES}
+    choices = {key: given[key] if given[key] is not None else before.get(key) for key in CHOICES}
     if choices["license"] is None:
         choices["license"] = (metrics.get("conversion") or {}).get("license")
     return {key: value for key, value in choices.items() if value is not None}
@@ -198,14 +213,18 @@ def _ordered(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {key: metrics[key] for key in keys if metrics.get(key) not in (None, {}, [])}
 
 
-def _write(folder: Path, facts: Facts, earlier: Any) -> Path:
-    from .rendering import render
-
-    text = with_own_parts(render(facts), earlier)
+def _write(folder: Path, facts: Facts, before: Facts, earlier: Card | None) -> Path:
+    """Write all files, README.md last; nothing changes where the card or its picture cannot be made."""
+    text = with_own_parts(render(facts), earlier, before)
     files = eval_result_files(facts)
-    shutil.rmtree(folder / EVAL_RESULTS_FOLDER, ignore_errors=True)
-    (folder / CONFUSION_NAME).unlink(missing_ok=True)
-    draw_confusion_picture(facts, folder / CONFUSION_NAME)
+    picture, unfinished = folder / CONFUSION_NAME, folder / ".confusion.unfinished.png"
+    if draw_confusion_picture(facts, unfinished):
+        picture.parent.mkdir(exist_ok=True)
+        os.replace(unfinished, picture)
+    else:
+        picture.unlink(missing_ok=True)
+    for name in eval_result_files(before):
+        (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8", newline="\n")
@@ -214,51 +233,3 @@ def _write(folder: Path, facts: Facts, earlier: Any) -> Path:
     unfinished.write_text(text, encoding="utf-8", newline="\n")
     os.replace(unfinished, folder / CARD_NAME)
     return folder / CARD_NAME
-
-
-def with_own_parts(text: str, earlier: Any) -> str:
-    """A generated card with the sections, front matter keys and tags that an author added to an earlier one."""
-    if earlier is None:
-        return text
-    from huggingface_hub import ModelCard
-
-    card = ModelCard(text)
-    generated = card.data.to_dict()
-    own_keys = [
-        key
-        for key in earlier.metadata
-        if key not in generated
-        and key not in ("license", "license_name", "license_link", "model-index", "metrics", "base_model", "datasets")
-    ]
-    for key in own_keys:
-        card.data[key] = earlier.metadata[key]
-    tags = earlier.metadata.get("tags")
-    if isinstance(tags, list):
-        known = {*card.data.tags, "custom_code"}
-        card.data.tags = [*card.data.tags, *(tag for tag in tags if tag not in known)]
-    for heading, body in earlier.own():
-        card.text = f"{card.text.rstrip()}\n\n## {heading}\n\n{body}\n"
-    return str(card)
-
-
-def draw_confusion_picture(facts: Facts, path: Path) -> bool:
-    """Draw the confusion matrix of the classes that occur; whether there is one.
-
-    Raises:
-        ImportError: matplotlib or another part of training is not installed.
-    """
-    matrix = facts.section("evaluation").get("confusion_matrix")
-    if not matrix:
-        return False
-    try:
-        import numpy as np
-
-        from ...training.reporting.pictures import draw_confusion
-    except ImportError as error:
-        raise ImportError(f"{error}; the confusion picture needs pip install 'hf_vit_family[training]'.") from None
-    counted = np.array(matrix)
-    names = list(facts.section("evaluation")["per_class"])
-    occurring = np.flatnonzero(counted.sum(0) + counted.sum(1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_confusion(counted[np.ix_(occurring, occurring)], [names[index] for index in occurring], path)
-    return True

@@ -6,6 +6,7 @@ from typing import Any
 from ...zoo.registry import CHECKPOINTS, FAMILIES, classification_class, find_variant, variant_config
 from ...zoo.rows import Checkpoint, Variant
 from .facts import Facts
+from .rendering import render
 
 
 def zoo_card(tag: str) -> str:
@@ -20,8 +21,6 @@ def zoo_card(tag: str) -> str:
     Raises:
         ValueError: no such checkpoint, or one of transformers' own families, which needs no conversion.
     """
-    from .rendering import render
-
     return render(zoo_facts(tag))
 
 
