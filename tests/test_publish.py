@@ -175,7 +175,11 @@ def test_public_gated_and_collection(hub, folder):
     assert len(hub.collections) == 1 and len(hub.collections[slug]["items"]) == 1
     with pytest.raises(ValueError, match="no collection someone/gone-1"):
         publish(folder, collection="someone/gone-1")
-    publish(folder, "open", private=False)
+    hub.fail("PUT", "/settings", 403)
+    with pytest.raises(ValueError, match="may not write"):
+        publish(folder, "open", private=False)
+    assert hub.repositories["someone/open"].private, "nobody sees it before it is complete"
+    assert publish(folder, "open", private=False).settings == ("made public",)
     assert not hub.repositories["someone/open"].private, "a name alone is one in the account"
 
 
@@ -249,7 +253,7 @@ def test_the_command(hub, folder, tmp_path):
     assert repository.titles[commit] == "First" and repository.tags == {"v1.0": commit}
     assert f'load_model("someone/model", revision="{commit}")' in done.stdout.splitlines()
     assert f"{hub.url}/someone/model (private, commit {commit})" in done.stdout
-    assert "Creating someone/model (private).\nSending 14 files (0.5 MB), deleting 0.\n" in done.stderr
+    assert "Creating someone/model, private.\nSending 14 files (0.5 MB), deleting 0.\n" in done.stderr
     assert "hf_write" not in done.stdout + done.stderr
 
 

@@ -47,7 +47,8 @@ def publish(
     Args:
         folder: what to publish.
         repo_id: organisation/name, or a name in the account that the token belongs to.
-        private: whether a new repository is private. One that exists is made public by False and left by True.
+        private: whether a new repository stays private; otherwise it is made public once it is complete. One that
+            exists is made public by False and left as it is by True.
         create_pr: open a pull request with the commit; the repository and its settings stay as they are.
         tag: a name for the commit, for example "v1.0".
         branch: the branch to commit to, `main` by default; made from `main` where there is none.

@@ -24,7 +24,7 @@ class Target:
     Attributes:
         repo_id, repo_type: the repository; type "model" or "space".
         branch: which branch the commit is made on.
-        private: whether a repository that has to be created is private.
+        private: whether a repository that has to be created stays private.
         create_pr: whether a pull request is opened instead of a commit made.
         tag: name for the commit, None for none.
         message: the commit's message.
@@ -104,12 +104,13 @@ class Transfer:
         """Create the repository and the branch where they do not exist."""
         target = self.target
         if self.remote.info is None:
-            self.hub.progress(f"Creating {target.repo_id} ({'private' if target.private else 'public'}).")
+            # a public one is opened when it is complete, so that nobody sees half of it
+            self.hub.progress(f"Creating {target.repo_id}, private.")
             self.hub.call(
                 self.api.create_repo,
                 target.repo_id,
                 repo_type=target.repo_type,
-                private=target.private,
+                private=True,
                 exist_ok=True,
                 space_sdk="docker" if target.repo_type == "space" else None,
             )
