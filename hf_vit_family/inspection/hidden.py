@@ -1,0 +1,145 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The map of tokens behind every block, for every family."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .anatomy import Block, Call, find_anatomy
+from .rollout import check_pixel_values
+
+FIXED_SIZE = ("vit", "deit", "pvt")  # their position embeddings are of one grid
+
+
+@dataclass(frozen=True)
+class HiddenMap:
+    """The tokens behind one block.
+
+    Attributes:
+        name: of the block, for example "block 3 (stage 2)".
+        tokens: (batch, height, width, channels), float32.
+        class_tokens: (batch, E, channels): the class token, with DeiT's distillation token behind it; E is 0 where the
+            block has none.
+    """
+
+    name: str
+    tokens: torch.Tensor
+    class_tokens: torch.Tensor
+
+
+def block_names(model: PreTrainedModel) -> list[str]:
+    """The names of a model's blocks, in the order of the indices that `layers` takes.
+
+    Raises:
+        ValueError: a model of no family that the package knows.
+    """
+    return [block.name for block in find_anatomy(model).blocks(model)]
+
+
+def hidden_maps(
+    model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
+) -> list[HiddenMap]:
+    """The map of tokens behind every block, before the norm that follows the last one.
+
+    A block is an attention block with its MLP; of MaxViT an MBConv with both attentions, of MobileViT and MobileViTV2
+    one of the five layers of the encoder.
+
+    Args:
+        model: an image classifier of one of the thirteen families; it stays as it is.
+        pixel_values: (batch, channels, height, width), as the image processor gives them.
+        layers: indices of blocks, negative ones from the last; all where None.
+
+    Raises:
+        ValueError: another model, a block that it does not have, or `pixel_values` of another form or size.
+    """
+    with torch.no_grad():
+        return run_blocks(model, pixel_values, layers)
+
+
+def run_blocks(
+    model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
+) -> list[HiddenMap]:
+    """As `hidden_maps`, with the graph where gradients are enabled."""
+    anatomy = find_anatomy(model)
+    check_pixel_values(pixel_values)
+    check_image_size(model, pixel_values)
+    blocks = anatomy.blocks(model)
+    chosen = choose_blocks(blocks, layers)
+    grid = None
+    if anatomy.patches is not None:
+        patch = anatomy.patches(model).stride
+        grid = (pixel_values.shape[2] // patch[0], pixel_values.shape[3] // patch[1])
+    kept: dict[int, HiddenMap] = {}
+
+    def keep(index: int) -> Callable:
+        def hook(module: nn.Module, arguments: tuple, output: Any) -> None:
+            tokens, extra = anatomy.read(Call(arguments, output, grid))
+            kept[index] = HiddenMap(blocks[index].name, _copy(tokens), _copy(extra))
+
+        return hook
+
+    with evaluating(model), hooked([(blocks[index].module, keep(index)) for index in sorted(set(chosen))]):
+        model(pixel_values=pixel_values)
+    return [kept[index] for index in chosen]
+
+
+def choose_blocks(blocks: Sequence[Block], layers: Sequence[int] | None) -> list[int]:
+    """Indices from the front.
+
+    Raises:
+        ValueError: there is no such block.
+    """
+    count = len(blocks)
+    chosen = range(count) if layers is None else layers
+    for layer in chosen:
+        if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
+            raise ValueError(f"layer {layer!r} was given; the model has blocks 0 to {count - 1}.")
+    return [layer % count for layer in chosen]
+
+
+def check_image_size(model: PreTrainedModel, pixel_values: torch.Tensor) -> None:
+    """Refuse images that the position embeddings of ViT, DeiT and PVT do not fit."""
+    if model.config.model_type not in FIXED_SIZE:
+        return
+    size = model.config.image_size
+    expected = (size, size) if isinstance(size, int) else tuple(size)
+    if tuple(pixel_values.shape[2:]) != expected:
+        given = "x".join(map(str, pixel_values.shape[2:]))
+        raise ValueError(
+            f"pixel_values is {given} pixels; a {model.config.model_type} takes its own "
+            f"{expected[0]}x{expected[1]} alone."
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block; afterwards every module's mode is as it was, after an error as well."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, flag in training.items():
+            module.training = flag
+
+
+@contextmanager
+def hooked(hooks: Sequence[tuple[nn.Module, Callable]]) -> Iterator[None]:
+    """Forward hooks for the block, each removed afterwards."""
+    handles = []
+    try:
+        handles = [module.register_forward_hook(hook) for module, hook in hooks]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """float32; a copy, as a later layer may write into the same memory."""
+    return tensor.float() if torch.is_grad_enabled() else tensor.to(torch.float32, copy=True)

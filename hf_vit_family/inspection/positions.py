@@ -1,0 +1,153 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""What a model has learnt about places: position embeddings, and relative position biases."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..models.relative_position import relative_log_coordinates
+from .anatomy import find_anatomy
+
+
+def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
+    """Cosine similarity of each place's position embedding to those of all places.
+
+    Source: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2021), section 4.5 and figure 7.
+
+    Args:
+        model: a ViT, DeiT or PVT, or a BEiT or Swin with absolute position embeddings.
+        stage: of a PVT, which has embeddings in each; 0 for the others.
+
+    Returns:
+        (height * width, height, width), places in rows from the top left; class tokens are left out.
+
+    Raises:
+        ValueError: a model without position embeddings, or a stage that it does not have.
+    """
+    embeddings = _position_embeddings(model)
+    if not embeddings:
+        raise ValueError(
+            f"The {type(model).__name__} has no position embeddings; ViT, DeiT and PVT have them, and BEiT and Swin "
+            "with absolute ones."
+        )
+    if isinstance(stage, bool) or not isinstance(stage, int) or not 0 <= stage < len(embeddings):
+        raise ValueError(
+            f"stage {stage!r} was given; the model has position embeddings in stages 0 to {len(embeddings) - 1}."
+        )
+    values, (height, width) = embeddings[stage]
+    places = values.detach()[0, -height * width :].float()
+    unit = nn.functional.normalize(places, dim=1)
+    return (unit @ unit.T).view(-1, height, width)
+
+
+def _position_embeddings(model: PreTrainedModel) -> list[tuple[torch.Tensor, tuple[int, int]]]:
+    """For each stage that has them (1, [class tokens +] places, channels), and the grid of the places."""
+    find_anatomy(model)
+    name, base = model.config.model_type, model.base_model
+    if name == "pvt":
+        sides = [int(stage.num_patches**0.5) for stage in base.encoder.patch_embeddings]
+        return [
+            (stage.position_embeddings, (side, side))
+            for stage, side in zip(base.encoder.patch_embeddings, sides, strict=True)
+        ]
+    if name not in ("vit", "deit", "beit", "swin") or base.embeddings.position_embeddings is None:
+        return []
+    size, patch = model.config.image_size, model.config.patch_size
+    height, width = (size, size) if isinstance(size, int) else size
+    rows, columns = (patch, patch) if isinstance(patch, int) else patch
+    return [(base.embeddings.position_embeddings, (height // rows, width // columns))]
+
+
+@dataclass(frozen=True)
+class BiasTable:
+    """The relative position bias of one attention layer.
+
+    Attributes:
+        name: for titles, for example "layer 3".
+        values: (heads, 2h - 1, 2w - 1) for windows of h x w tokens, float32: what is added to the score of a key that
+            lies `row - (h - 1)` tokens below its query and `column - (w - 1)` to its right.
+    """
+
+    name: str
+    values: torch.Tensor
+
+
+def relative_position_bias(model: PreTrainedModel, layers: Sequence[int] | None = None) -> list[BiasTable]:
+    """The relative position biases as maps, one a head, with the query in the middle.
+
+    Swin V2's, and MaxViT's of the "mlp" kind, are what the small network gives. BEiT's three biases of the class token
+    have no place and are left out.
+
+    Args:
+        model: a Swin, Swin V2, MaxViT, or a BEiT with relative position biases.
+        layers: indices of attention layers, negative ones from the last; all where None. A bias that all layers share
+            is one.
+
+    Raises:
+        ValueError: a model without them, or a layer that it does not have.
+    """
+    tables = _tables(model)
+    if not tables:
+        raise ValueError(
+            f"The {type(model).__name__} has no relative position biases; Swin, Swin V2, MaxViT and most BEiT have."
+        )
+    for layer in layers or ():
+        if isinstance(layer, bool) or not isinstance(layer, int) or not -len(tables) <= layer < len(tables):
+            raise ValueError(f"layer {layer!r} was given; the model has biases in layers 0 to {len(tables) - 1}.")
+    chosen = range(len(tables)) if layers is None else [layer % len(tables) for layer in layers]
+    with torch.no_grad():
+        return [BiasTable(tables[index][0], tables[index][1]().float().clone()) for index in chosen]
+
+
+def _tables(model: PreTrainedModel) -> list[tuple[str, Callable[[], torch.Tensor]]]:
+    """For each layer its name and its (heads, 2h - 1, 2w - 1), key less query."""
+    find_anatomy(model)
+    name, base = model.config.model_type, model.base_model
+    if name == "beit":
+        if base.shared_position_bias is not None:
+            return [("all layers", lambda: _turned(base.shared_position_bias))]
+        modules = [layer.relative_position_bias for layer in base.layers if layer.relative_position_bias is not None]
+        make = _turned
+    elif name in ("swin", "swinv2"):
+        attentions = [block.attention for stage in base.encoder.layers for block in stage.blocks]
+        modules = [getattr(attention, "self", attention) for attention in attentions]
+        make = _of_swin_v2 if name == "swinv2" else lambda module: _turned(module.relative_position_bias)
+    elif name == "hfvf_maxvit":
+        transformers = [
+            transformer for stage in base.stages for block in stage.layers for transformer in block.transformers
+        ]
+        pairs = [(axis, layer.attention[axis]) for layer in transformers for axis in layer.axes]
+        return [
+            (f"layer {index} ({axis})", lambda module=module: _of_maxvit(module, model.config.window_height_width))
+            for index, (axis, module) in enumerate(pairs)
+        ]
+    else:
+        return []
+    return [(f"layer {index}", lambda module=module: make(module)) for index, module in enumerate(modules)]
+
+
+def _turned(module: nn.Module) -> torch.Tensor:
+    """Swin's and BEiT's table: places are rows of query less key, behind them BEiT's of the class token."""
+    height, width = (2 * side - 1 for side in module.window_size)
+    table = module.relative_position_bias_table[: height * width]
+    return table.T.reshape(-1, height, width).flip(1, 2)
+
+
+def _of_swin_v2(module: nn.Module) -> torch.Tensor:
+    """Source: Liu et al., "Swin Transformer V2" (2022), section 3.3; at most 16, as in the authors' code."""
+    table = module.continuous_position_bias_mlp(module.relative_coords_table)[0]
+    return (16 * table.sigmoid()).permute(2, 0, 1).flip(1, 2)
+
+
+def _of_maxvit(module: nn.Module, window: tuple[int, int]) -> torch.Tensor:
+    position = module.relative_position
+    height, width = (2 * side - 1 for side in window)
+    if hasattr(position, "relative_position_bias_table"):
+        table = position.relative_position_bias_table
+        return table.T.reshape(-1, height, width).flip(1, 2) if position.flat else table
+    coordinates = relative_log_coordinates(window, position.fc1.weight.device).to(position.fc1.weight.dtype)
+    table = position.fc2(position.fc1(coordinates).relu())
+    return table.T.reshape(-1, height, width).flip(1, 2)
