@@ -2,7 +2,6 @@
 """From facts to the text of a card, through the template and huggingface_hub's ModelCard."""
 
 import re
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .facts import Facts
 from .formatting import code, count_of, decimal, escaped, hub_data, hub_model, link, percent, plain, whole
 from .limits import data_name, limits_of, use_of
 from .metadata import card_data, is_hub_id, short_title, title_of
+from .training import provenance, training_of
 
 TEMPLATE = "model_card.md.jinja"
 MOST_CLASSES_SHOWN = 20
@@ -55,46 +55,6 @@ _ARCHITECTURE_FIELDS = (
     "hidden_act",
     "num_channels",
 )
-# options of a fine-tuning run that shape its result, in the order of the card
-_HYPERPARAMETERS = (
-    "model",
-    "model_config",
-    "method",
-    "lora_rank",
-    "lora_alpha",
-    "image_size",
-    "augmentation",
-    "policy",
-    "random_erasing",
-    "mixup",
-    "cutmix",
-    "repeated_augmentation",
-    "class_balance",
-    "distillation",
-    "teacher",
-    "distillation_weight",
-    "distillation_temperature",
-    "epochs",
-    "batch_size",
-    "accumulation",
-    "optimizer",
-    "learning_rate",
-    "layer_decay",
-    "warmup_epochs",
-    "weight_decay",
-    "loss",
-    "label_smoothing",
-    "gradient_clip",
-    "ema_decay",
-    "mixed_precision",
-    "seed",
-)
-_NEEDS = {
-    "lora_rank": ("method", "lora"),
-    "lora_alpha": ("method", "lora"),
-    "distillation_weight": ("teacher", None),
-    "distillation_temperature": ("teacher", None),
-}
 
 
 def render(facts: Facts) -> str:
@@ -142,7 +102,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "evaluation": _evaluation(facts) if evaluation else None,
         "published": _published(facts),
         "conversion": _conversion(facts),
-        "training": _training(facts),
+        "training": training_of(facts),
         "architecture": _architecture(facts),
         "speed": _speed(facts),
         "licenses": _licenses(facts),
@@ -246,7 +206,7 @@ def _evaluation(facts: Facts) -> dict[str, Any]:
         ],
         "unit": "decisions" if facts.multi_label else "images",
         "confusion": facts.confusion_link if figures.get("confusion_matrix") else None,
-        "by": _provenance(by),
+        "by": provenance(by),
     }
 
 
@@ -300,86 +260,6 @@ def _source(text: str) -> str:
     if not path:
         return escaped(text)
     return " ".join(filter(None, (escaped(who), link(address + escaped(path), f"https://{address}{path}"))))
-
-
-def _training(facts: Facts) -> dict[str, Any] | None:
-    training, settings = facts.section("training"), facts.section("settings")
-    if not training:
-        return None
-    data = facts.section("data")
-    rows = []
-    for key in _HYPERPARAMETERS:
-        value = settings.get(key)
-        if _switched_off(key, value):
-            continue
-        needed, wanted = _NEEDS.get(key, (None, None))
-        if needed and (not settings.get(needed) if wanted is None else settings.get(needed) != wanted):
-            continue
-        rows.append((key.replace("_", " "), escaped(plain(value))))
-    speed = training.get("images_per_second")
-    images = f"{whole(data['training_images'])} images of " if data.get("training_images") else ""
-    took = [f"{training['epochs']} epochs" if training.get("epochs") else None]
-    took += [f"{whole(training['steps'])} steps" if training.get("steps") else None]
-    took += [formatting.duration(training["seconds"]) if training.get("seconds") else None]
-    took += [f"{whole(speed)} images a second" if speed else None]
-    took += [f"precision {training['precision']}" if training.get("precision") else None]
-    return {
-        "data": images + (data_name(facts)),
-        "start": _start(facts),
-        "took": ", ".join(part for part in took if part),
-        "recipe": facts.metrics.get("recipe"),
-        "rows": rows,
-        "by": _provenance(facts.metrics),
-    }
-
-
-def _switched_off(key: str, value: Any) -> bool:
-    """Whether an option's value leaves its part out."""
-    if value is None or value is False or value in ("none", "auto", []):
-        return True
-    if key in ("accumulation", "repeated_augmentation", "layer_decay"):
-        return value == 1
-    return value == 0 and key != "seed"
-
-
-def _start(facts: Facts) -> str:
-    base, settings = facts.section("base_model"), facts.section("settings")
-    if base.get("id"):
-        return f"the weights of {hub_model(base['id']) if is_hub_id(base['id']) else code(base['id'])}"
-    if facts.metrics.get("preset") == "pretrained weights" and settings.get("model"):
-        return f"the weights of {code(settings['model'])}, which this card cannot link to"
-    return "random weights"
-
-
-def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Machine, versions, command, commit and time of a run."""
-    machine, versions = values.get("machine") or {}, values.get("versions") or {}
-    parts = [machine.get("processor")]
-    if machine.get("device") not in (None, "cpu"):
-        parts.append(machine["device"])
-    for key, one, many in (
-        ("usable_cores", "usable core", None),
-        ("processes", "process", "processes"),
-        ("threads_per_process", "thread a process", "threads a process"),
-    ):
-        if machine.get(key):
-            parts.append(count_of(machine[key], one, many))
-    if machine.get("memory_gib"):
-        parts.append(f"{machine['memory_gib']} GiB of memory")
-    return {
-        "machine": escaped(", ".join(part for part in parts if part)),
-        "versions": escaped(", ".join(f"{name} {version}" for name, version in versions.items())),
-        "command": _shell(values.get("command")),
-        "commit": values.get("commit"),
-        "date": (values.get("finished") or "")[:10],
-    }
-
-
-def _shell(command: str | None) -> str | None:
-    """A command as it is typed: runs note the launcher in front of what it started."""
-    if command is None:
-        return None
-    return re.sub(r"^accelerate launch: python\S* ", "accelerate launch ", command)
 
 
 def _architecture(facts: Facts) -> dict[str, Any]:
