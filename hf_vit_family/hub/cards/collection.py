@@ -13,9 +13,8 @@ from .formatting import decimal, escaped, link, multiply_adds, percent
 from .metadata import short_title
 from .pictures import draw_confusion_picture
 from .rendering import TEMPLATE, render, template_path
-from .zoo import zoo_facts, zoo_tags
+from .zoo import RELEASED, zoo_facts, zoo_tags
 
-RELEASED = "released"
 INDEX = "README.md"
 TEMPLATE_LINK = "template.md.jinja"
 

@@ -3,10 +3,14 @@
 
 from typing import Any
 
+from ...zoo.bundled import FORMAT as BUNDLED
 from ...zoo.registry import CHECKPOINTS, FAMILIES, classification_class, find_variant, variant_config
 from ...zoo.rows import Checkpoint, Variant
 from .facts import Facts
 from .rendering import render
+
+# folder of the cards of what comes with the package, below model_cards/
+RELEASED = "released"
 
 
 def zoo_card(tag: str) -> str:
@@ -78,7 +82,10 @@ def _checkpoint(tag: str) -> tuple[Variant, Checkpoint]:
         )
     if checkpoint is None and not variant.checkpoints:
         raise ValueError(f"No weights of {tag} are published, so there is no card; `hf-vit-family list -p` lists all.")
-    return variant, checkpoint or variant.checkpoints[0]
+    checkpoint = checkpoint or variant.checkpoints[0]
+    if checkpoint.format == BUNDLED:
+        raise ValueError(f"{tag} comes with the package and was measured; model_cards/{RELEASED}/{tag}.md is its card.")
+    return variant, checkpoint
 
 
 def _config(variant: Variant, checkpoint: Checkpoint) -> Any:
