@@ -18,6 +18,7 @@ import typer
 
 from .commands.card import app as card_app
 from .commands.convert import convert
+from .commands.inspect import inspect
 from .commands.publish import publish
 from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
 from .commands.verify import verify
@@ -158,6 +159,7 @@ def finetune(context: typer.Context) -> None:
 
 app.add_typer(card_app)
 app.command()(convert)
+app.command()(inspect)
 app.command()(publish)
 app.command()(verify)
 

@@ -24,7 +24,7 @@ def draw_overlays(
     signed: bool = False,
     lines: bool = False,
     interpolation: str = "nearest",
-    opacity: float = 0.6,
+    opacity: float = 0.65,
     theme: str = "both",
 ) -> "Figure":
     """Each image, and beside it the map over its grey version, all on one scale.
@@ -52,7 +52,8 @@ def draw_overlays(
         plain, covered = axes[2 * index : 2 * index + 2]
         picture = _array(images[index])
         plain.imshow(picture, extent=extent, interpolation="nearest")
-        grey = picture @ np.array([0.299, 0.587, 0.114], dtype=picture.dtype)
+        # dark places would swallow the map's colours
+        grey = 0.35 + 0.65 * (picture @ np.array([0.299, 0.587, 0.114], dtype=picture.dtype))
         covered.imshow(grey, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         shown = covered.imshow(
             values[index],
@@ -81,6 +82,7 @@ def draw_grid(
     measure: str,
     columns: int = 6,
     signed: bool = False,
+    reach: float | None = None,
     power: float = 1.0,
     marks: Sequence[tuple[int, int]] | None = None,
     image: torch.Tensor | None = None,
@@ -95,6 +97,7 @@ def draw_grid(
         measure: what the colours mean, beside the bar.
         columns: panels in a row at most.
         signed: colours that diverge from zero.
+        reach: the scale's end, or both ends of a signed one; the largest value where None.
         power: exponent that brightens small values; 1 for an even scale.
         marks: (row, column) of a token to ring, one a panel.
         image: (height, width, 3) from 0 to 1, the first panel.
@@ -112,6 +115,8 @@ def draw_grid(
         axes[0].imshow(_array(image), interpolation="nearest")
         label(axes[0], "image", theme)
     lowest, highest = limits(np.concatenate([one.ravel() for one in arrays]), signed)
+    if reach is not None:
+        lowest, highest = -reach if signed else 0.0, reach
     scale = Normalize(lowest, highest) if power == 1 else PowerNorm(power, max(lowest, 0.0), highest)
     for index, (one, name) in enumerate(zip(arrays, names, strict=True)):
         panel = axes[first + index]
@@ -145,9 +150,10 @@ def draw_colours(
     """
     rows, columns = grid_shape(len(pictures), columns)
     arrays = [_array(picture) for picture in pictures]
-    side = PANEL if any(names) else 0.62 * PANEL
+    side, gap = (PANEL, 0.2) if any(names) else (0.62 * PANEL, 0.0)
     width = max(side * columns, 3.6)
-    figure = new_figure(width, rows * (side * arrays[0].shape[0] / arrays[0].shape[1] + 0.2) + 0.35, title, theme)
+    height = rows * (side * arrays[0].shape[0] / arrays[0].shape[1] + gap) + 0.2
+    figure = new_figure(width, height, title, theme)
     for panel, picture, name in zip(panels(figure, rows, columns, len(arrays)), arrays, names, strict=True):
         panel.imshow(picture.clip(0, 1), interpolation="nearest")
         if name:

@@ -42,7 +42,7 @@ def save_arrays(
 
         np.savez_compressed(target, **{name: tensor.numpy() for name, tensor in tensors.items()}, **dict(notes or {}))
     else:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        save_file(tensors, target, metadata=dict(notes or {}))
+        target.write_bytes(save(tensors, metadata=dict(notes or {})))
     return target

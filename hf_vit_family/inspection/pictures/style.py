@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DPI = 120
 # both are told apart by colour-blind readers, and grow evenly lighter or away from white in grey
 MAGNITUDE, SIGNED = "viridis", "RdBu_r"
-# Okabe and Ito's blue and orange
-BLUE, ORANGE = "#0072B2", "#E69F00"
+# stand out from a white and from a near black page
+BLUE, ORANGE = "#3A8FCD", "#E69F00"
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,14 @@ def label(axes: "Axes", text: str, theme: str, width: int = 24) -> None:
 
 def colour_bar(figure: "Figure", shown: Any, axes: "Axes | Sequence[Axes]", text: str, theme: str) -> None:
     """A colour bar beside one or several panels, with what it measures."""
-    bar = figure.colorbar(shown, ax=axes, label=text, shrink=0.85, pad=0.02)
+    # a label longer than its bar would be cut off
+    lines = textwrap.wrap(text, max(12, int(figure.get_figheight() * 8)))
+    bar = figure.colorbar(shown, ax=axes, label="\n".join(lines), shrink=0.85, pad=0.02)
     colours = THEMES[theme]
     bar.set_alpha(1.0)
     bar.solids.set_alpha(1.0)
     bar.ax.yaxis.label.set_color(colours.text)
-    bar.ax.yaxis.label.set_parse_math(False)
+    bar.ax.yaxis.label.set(parse_math=False, fontsize=9)
     bar.ax.tick_params(colors=colours.text, labelsize=8)
     bar.outline.set_edgecolor(colours.line)
     bar.ax.yaxis.get_offset_text().set_color(colours.text)
