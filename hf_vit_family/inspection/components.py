@@ -101,10 +101,13 @@ def principal_components(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     A component's sign is open; here its largest entry is positive, so that the same rows give the same picture.
 
     Returns:
-        Components (k, d) of length one, the rows' scores (n, k), and the share of variance along each (k,).
+        Components (k, d) of length one, of which there are at most n - 1, the rows' scores (n, k), and the share of
+        variance along each (k,).
     """
     centred = rows.double() - rows.double().mean(0)
     left, values, components = torch.linalg.svd(centred, full_matrices=False)
+    most = len(rows) - 1  # the mean takes one away
+    left, values, components = left[:, :most], values[:most], components[:most]
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
     sign = torch.where(largest < 0, -1.0, 1.0)
     variance = values.square()

@@ -92,7 +92,7 @@ def draw_grid(
 
     Args:
         maps: one (h, w) a panel, of any sizes.
-        names: one a panel.
+        names: one a panel, of one or several lines.
         title: of the figure: model, layer and method.
         measure: what the colours mean, beside the bar.
         columns: panels in a row at most.
@@ -109,7 +109,8 @@ def draw_grid(
     first = 0 if image is None else 1
     rows, columns = grid_shape(len(arrays) + first, columns)
     ratio = min(max(arrays[0].shape[0] / arrays[0].shape[1], 0.4), 2.5)
-    figure = new_figure(max(PANEL * columns, 3.2) + 1.1, rows * (PANEL * ratio + 0.22), title, theme)
+    above = 0.08 + 0.14 * max(len(name.splitlines()) for name in names)
+    figure = new_figure(max(PANEL * columns, 3.2) + 1.1, rows * (PANEL * ratio + above), title, theme)
     axes = panels(figure, rows, columns, len(arrays) + first)
     if image is not None:
         axes[0].imshow(_array(image), interpolation="nearest")

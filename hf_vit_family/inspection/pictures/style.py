@@ -90,9 +90,9 @@ def panels(figure: "Figure", rows: int, columns: int, count: int) -> "list[Axes]
 
 
 def label(axes: "Axes", text: str, theme: str, width: int = 24) -> None:
-    """Writes above a panel."""
-    shown = textwrap.shorten(text, width, placeholder="…") if len(text) > width else text
-    axes.set_title(shown, color=THEMES[theme].text, fontsize=8.5, pad=3, parse_math=False)
+    """Writes above a panel; what is longer than `width` characters a line is cut."""
+    shown = [line if len(line) <= width else f"{line[: width - 1]}…" for line in text.splitlines()]
+    axes.set_title("\n".join(shown), color=THEMES[theme].text, fontsize=8.5, pad=3, parse_math=False)
 
 
 def colour_bar(figure: "Figure", shown: Any, axes: "Axes | Sequence[Axes]", text: str, theme: str) -> None:

@@ -40,7 +40,7 @@ def _similarity(request: Request) -> list[View]:
     def make(index: int, name: str) -> View:
         title = f"{request.name}\nsimilarity of each token to the {' or the '.join(references)}, by block"
         maps = [block.values[index] for block in found]
-        shown = [block.name if len(references) == 1 else f"{block.name}: {block.reference}" for block in found]
+        shown = [block.name if len(references) == 1 else f"{block.name}\nto the {block.reference}" for block in found]
         arrays = {f"block_{layer % len(names)}": values for layer, values in zip(layers, maps, strict=True)}
 
         def draw(theme: str):

@@ -64,7 +64,7 @@ def _bias(request: Request) -> list[View]:
     tables = relative_position_bias(request.model, layers)
     arrays = {table.name.replace(" ", "_").replace("(", "").replace(")", ""): table.values for table in tables}
     maps = [values for table in tables for values in table.values]
-    names = [f"{table.name}, head {head}" for table in tables for head in range(len(table.values))]
+    names = [f"{table.name}\nhead {head}" for table in tables for head in range(len(table.values))]
     if len(maps) > MOST_TABLES:  # too many to be seen: the mean of each layer's heads
         maps, names = [table.values.mean(0) for table in tables], [table.name for table in tables]
         what = "relative position bias, mean of each layer's heads"
