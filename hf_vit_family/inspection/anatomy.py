@@ -254,7 +254,7 @@ ANATOMIES: dict[str, Anatomy] = {
         _cvt_blocks,
         _read_sides,
         _cvt_head,
-        lambda model: "class" if model.config.cls_token[-1] else "mean",
+        _class,
         lambda model, extra: _cvt_head(model, extra[:, 0]),
         lambda model: model.base_model.encoder.stages[0].embedding.convolution_embeddings.projection,
     ),
