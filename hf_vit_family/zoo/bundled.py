@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .labels import find_label_set
 from .rows import Checkpoint, Preprocessing, Variant, frozen
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints"
@@ -39,13 +40,14 @@ def bundled_variant(name: str) -> tuple[Variant, Checkpoint]:
     config, processor, metrics = (_read(name, file) for file in ("config", "preprocessor_config", "metrics"))
     family = config["model_type"].removeprefix("hfvf_")
     size = processor["size"]
-    evaluation, data = metrics["evaluation"], metrics["data"]
+    evaluation = metrics["evaluation"]
+    names = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
     checkpoint = Checkpoint(
         tag=name,
         repo_id=f"{FORMAT} with this package",
         license=metrics["license"],
-        num_labels=len(config["id2label"]),
-        labels=data["label_set"],
+        num_labels=len(names),
+        labels=find_label_set(names),
         preprocessing=Preprocessing(
             image_size=(size["height"], size["width"]),
             crop_pct=processor["crop_pct"],
@@ -55,8 +57,8 @@ def bundled_variant(name: str) -> tuple[Variant, Checkpoint]:
             std=tuple(processor["image_std"]),
         ),
         top1=round(100 * evaluation["accuracy"], 2),
-        top1_source=f"measured on {evaluation['images']:,} images of {data['name']}",
-        source=f"this package with {metrics['recipe']}",
+        top1_source=f"measured on {evaluation['images']:,} images of {metrics['data']['name']}",
+        source="the authors of this package",
         format=FORMAT,
     )
     architecture = {key: _hashable(value) for key, value in config.items() if key not in _NOT_ARCHITECTURE}

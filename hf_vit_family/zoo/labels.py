@@ -29,6 +29,11 @@ def labels(name: str) -> list[str]:
     return list(_read(name))
 
 
+def find_label_set(names: list[str]) -> str | None:
+    """The embedded label set that has exactly these names in this order, None where none has."""
+    return next((name for name in _FILES if list(_read(name)) == names), None)
+
+
 def label_maps(name: str | None, num_labels: int) -> dict[str, object]:
     """Keyword arguments for a configuration: `id2label` and `label2id` of an embedded set, else only `num_labels`."""
     if name not in _FILES or len(_read(name)) != num_labels:
