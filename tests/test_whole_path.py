@@ -28,6 +28,7 @@ def call(hub, place, *words):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_fine_tune_evaluate_card_publish_load_classify(tmp_path):
     small = ["--train-images", "200", "--eval-images", "100", "--image-size", "32", "--threads", "1"]
     with serve() as hub:
