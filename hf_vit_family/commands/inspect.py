@@ -126,7 +126,8 @@ def _request(
     model = load_model(name, revision=revision).eval()
     processor = load_image_processor(name, revision=revision)
     pixel_values = _pixels(processor, files)
-    with torch.inference_mode():
+    # BEiT keeps what it computes once, and tensors of inference mode would be of no use to gradients later
+    with torch.no_grad():
         logits = model(pixel_values).logits.float()
     second, second_pixels = None, None
     if other is not None:
@@ -138,7 +139,7 @@ def _request(
         pixel_values=pixel_values,
         images=shown_images(pixel_values, processor),
         image_names=_image_names(files),
-        logits=logits.clone(),
+        logits=logits,
         layer=layer,
         head=head,
         query=query,
