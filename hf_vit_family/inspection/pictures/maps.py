@@ -184,7 +184,6 @@ def draw_mosaic(tiles: torch.Tensor, title: str, measure: str, most: int = 14, t
             sheet[top : top + height, left : left + width] = values[row * width + column]
     figure = new_figure(7.4, 6.2 * sheet.shape[0] / sheet.shape[1], title, theme)
     (axes,) = panels(figure, 1, 1, 1)
-    axes.set_facecolor("none")
     shown = axes.imshow(sheet, cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest")
     colour_bar(figure, shown, axes, measure, theme)
     return figure

@@ -79,14 +79,13 @@ def grid_shape(count: int, most: int) -> tuple[int, int]:
 
 
 def panels(figure: "Figure", rows: int, columns: int, count: int) -> "list[Axes]":
-    """`count` axes without ticks, in rows; the rest of the grid stays empty."""
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for index, one in enumerate(axes):
-        one.set_axis_off() if index >= count else one.set(xticks=[], yticks=[])
-    for one in axes[:count]:
-        for side in one.spines.values():
-            side.set_visible(False)
-    return list(axes[:count])
+    """`count` axes without lines and ticks, in rows; the rest of the grid stays empty."""
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[index // columns, index % columns]) for index in range(count)]
+    for one in axes:
+        one.set(xticks=[], yticks=[])
+        one.set_axis_off()
+    return axes
 
 
 def label(axes: "Axes", text: str, theme: str, width: int = 24) -> None:
