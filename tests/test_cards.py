@@ -412,13 +412,38 @@ def test_folders_that_are_no_model(tmp_path, folder):
     assert "is not valid JSON" in check_card(folder)[0]
     (folder / "metrics.json").write_text("[]")
     refused(folder, "holds a list")
+    for key in ("model", "base_model", "data"):
+        (folder / "metrics.json").write_text(json.dumps({key: 1}))
+        refused(folder, f"{key} in metrics.json is a int")
     assert "There is no folder" in check_card(tmp_path / "missing")[0]
     assert "holds no README.md" in check_card(tmp_path / "empty")[0]
 
 
 def test_a_text_without_front_matter_is_not_overwritten(run):
     (run / "model" / "README.md").write_text("# Mine\n")
-    refused(run, "which would be lost", license="mit")
+    refused(run, "begins with no front matter.*would be lost", license="mit")
+    (run / "model" / "README.md").write_text("---\nlicense: [mit\n---\n")
+    refused(run, "is no YAML.*would be lost", license="mit")
+    (run / "model" / "README.md").write_bytes(b"\xff\xfe")
+    refused(run, "no text in UTF-8", license="mit")
+    (run / "model" / "README.md").write_text("\n")
+    write_card(run, license="mit")
+
+
+def test_nothing_half_written_stays(tmp_path):
+    folder = export(tiny("twins"), tmp_path / "model")
+    (folder / "README.md").unlink()
+    (folder / "README.md").mkdir()
+    with pytest.raises(OSError):
+        write_card(folder, license="mit")
+    assert not list(folder.glob(".*"))
+
+
+def test_nothing_is_said_of_a_training_that_nobody_knows(tmp_path):
+    folder = export(tiny("twins"), tmp_path / "model")
+    write_card(folder, license="mit")
+    assert "whether it was trained, and on what, is not known here" in read(folder)
+    assert "trained on." not in read(folder)
 
 
 # ------------------------------------------------------------------------------------------------ what check finds
@@ -542,6 +567,11 @@ BROKEN = {
         lambda folder: (folder / ".eval_results/fashion_mnist.yaml").write_text("{["),
         "is no YAML",
     ),
+    "own figure in words": (append("\n## Mine\n\nIt reaches 99 percent.\n"), "states 99, which"),
+    "own figure in short": (append("\n## Mine\n\nacc=0.999\n"), "states 0.999, which"),
+    "key twice": (edit("license: apache-2.0", "license: mit\nlicense: apache-2.0"), "states license twice"),
+    "names of classes as a list": (edit_config("id2label", ["a"]), "id2label in config.json"),
+    "image size of nothing": (edit_config("image_size", [None]), "image_size in config.json"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
     "config of something else": (edit_config("architectures", None), "names no architecture"),

@@ -65,10 +65,10 @@ KNOWN_KEYS: dict[str, tuple[type, ...]] = {
 }
 _KINDS = {str: "text", list: "a list", dict: "keys and values", bool: "true or false"}
 _REWRITE = "`hf-vit-family card write` writes it anew"
-_FIGURE = re.compile(r"\d+(?:[.,]\d+)?(?=\s?%)")
+_FIGURE = re.compile(r"\d+(?:[.,]\d+)?(?=\s?(?:[%％]|per ?cent\b))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)")
 _METRIC_WORD = re.compile(
-    r"\b(?:accura\w*|precision|recall|f1|auc|m?ap|error|loss|top-?[15]|images (?:a|per) second|latency)\b",
+    r"\b(?:acc|accura\w*|precision|recall|f1|auc|m?ap|error|loss|top-?[15]|images (?:a|per) second|latency)\b",
     re.IGNORECASE,
 )
 

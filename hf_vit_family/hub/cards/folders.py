@@ -4,6 +4,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ EVAL_RESULTS_FOLDER = ".eval_results"
 _BUFFER = re.compile(
     r"(?:^|\.)(?:running_mean|running_var|num_batches_tracked|relative_position_index|relative_coords_table)$"
 )
+# parts of metrics.json that are keys and values
+_SECTIONS = ("model", "evaluation", "evaluated_by", "data", "training", "settings", "base_model", "conversion")
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -37,6 +40,7 @@ def read_folder(folder: Path, metrics: Mapping[str, Any] | None = None, card: Ma
         ValueError: no such folder, no config.json or weights, or one of its files cannot be read.
     """
     config = read_config(folder)
+    _check_form(config, folder)
     if metrics is None:
         metrics = read_metrics(folder)
     parameters, dtype = describe_weights(folder)
@@ -74,10 +78,14 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """The content of metrics.json, empty where there is none.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: it is no JSON object, or a section of it is none.
     """
     path = folder / METRICS_NAME
-    return read_json(path, str(folder)) if path.is_file() else {}
+    metrics = read_json(path, str(folder)) if path.is_file() else {}
+    for key in _SECTIONS:
+        if not isinstance(metrics.get(key) or {}, Mapping):
+            raise ValueError(f"{key} in {METRICS_NAME} is a {type(metrics[key]).__name__}; expected keys and values.")
+    return metrics
 
 
 def describe_weights(folder: Path) -> tuple[int, str]:
@@ -114,7 +122,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = re.sub(
         r"\[\n[-+.\deE,\s]+\]", lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text
     )
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_whole(path, text + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that its file holds the old or the new one, and nothing half-written stays."""
+    unfinished = path.parent / f".{path.name}.unfinished"
+    try:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, list[int], str]]:
@@ -125,6 +143,16 @@ def _tensors(folder: Path) -> Iterator[tuple[str, list[int], str]]:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 tensor = file.get_slice(name)
                 yield name, tensor.get_shape(), tensor.get_dtype()
+
+
+def _check_form(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a configuration whose classes or image size are not what transformers writes."""
+    names, size = config.get("id2label") or {}, config.get("image_size")
+    if not isinstance(names, Mapping) or not all(str(index).isdecimal() for index in names):
+        raise ValueError(f"id2label in {CONFIG_NAME} of {folder} is no list of names by number.")
+    sizes = size if isinstance(size, list) else [] if size is None else [size]
+    if not all(isinstance(length, int) and length > 0 for length in sizes):
+        raise ValueError(f"image_size in {CONFIG_NAME} of {folder} is {size!r}; expected pixels.")
 
 
 def _family(config: Mapping[str, Any]) -> Family | None:

@@ -25,7 +25,9 @@ def use_of(facts: Facts) -> str:
         return f"Meant for telling the {classes} below apart in images like those of {data_name(facts)}."
     if facts.checkpoint is not None or facts.section("conversion"):
         return f"Meant for classifying photographs into its {classes}, and as a start for fine-tuning."
-    return f"Meant for telling its {classes} apart in images like those that it was trained on."
+    if facts.section("training"):
+        return f"Meant for telling its {classes} apart in images like those that it was trained on."
+    return f"Meant for telling its {classes} apart; whether it was trained, and on what, is not known here."
 
 
 def limits_of(facts: Facts) -> list[str]:

@@ -60,6 +60,7 @@ def take_apart(text: str) -> Card:
         raise ValueError("README.md begins with no front matter; expected YAML between two lines of `---`.")
     try:
         metadata = yaml.safe_load(match[1])
+        _check_keys(match[1])
     except yaml.YAMLError as error:
         raise ValueError(f"The front matter of README.md is no YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(metadata, dict):
@@ -78,6 +79,15 @@ def take_apart(text: str) -> Card:
             blocks[-1][1].append(line)
     parts = [(heading, "\n".join(lines).strip()) for heading, lines in blocks]
     return Card(metadata, parts[0][1], tuple(parts[1:]))
+
+
+def _check_keys(text: str) -> None:
+    """Refuse a key that is there twice, of which readers take one or the other and the Hub none."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ValueError(f"The front matter of README.md states {twice} twice; expected once.")
 
 
 def without_code(text: str) -> str:

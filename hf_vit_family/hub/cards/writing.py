@@ -10,7 +10,7 @@ from typing import Any
 from ...sources import CONFIG_NAME
 from ..licenses import check_license, find_conflict, find_license
 from .facts import CHOICES, Facts
-from .folders import CARD_NAME, CONFUSION_NAME, METRICS_NAME, hash_weights, read_folder, write_json
+from .folders import CARD_NAME, CONFUSION_NAME, METRICS_NAME, hash_weights, read_folder, write_json, write_whole
 from .gathering import gather
 from .metadata import eval_result_files, is_hub_id
 from .own_parts import with_own_parts
@@ -136,11 +136,12 @@ def _earlier_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     try:
-        return take_apart(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(
-            f"{path} holds text without a front matter, which would be lost; remove it or give it one."
-        ) from None
+        text = path.read_text(encoding="utf-8")
+        return take_apart(text) if text.strip() else None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8 and would be lost; remove it or mend it.") from None
+    except ValueError as error:
+        raise ValueError(f"{error} What {path} holds would be lost; remove it or mend it.") from None
 
 
 def _with_conversion(metrics: Mapping[str, Any], conversion: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -218,18 +219,19 @@ def _write(folder: Path, facts: Facts, before: Facts, earlier: Card | None) -> P
     text = with_own_parts(render(facts), earlier, before)
     files = eval_result_files(facts)
     picture, unfinished = folder / CONFUSION_NAME, folder / ".confusion.unfinished.png"
-    if draw_confusion_picture(facts, unfinished):
-        picture.parent.mkdir(exist_ok=True)
-        os.replace(unfinished, picture)
-    else:
-        picture.unlink(missing_ok=True)
+    try:
+        if draw_confusion_picture(facts, unfinished):
+            picture.parent.mkdir(exist_ok=True)
+            os.replace(unfinished, picture)
+        elif picture.is_file():
+            picture.unlink()
+    finally:
+        unfinished.unlink(missing_ok=True)
     for name in eval_result_files(before):
         (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8", newline="\n")
     write_json(folder / METRICS_NAME, facts.metrics)
-    unfinished = folder / f".{CARD_NAME}.unfinished"
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, folder / CARD_NAME)
+    write_whole(folder / CARD_NAME, text)
     return folder / CARD_NAME
