@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from publishing import publisher, ready_folder
+from publishing import go_online, publisher, ready_folder, rewrite_card
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -210,6 +210,9 @@ def test_tokens_in_binary_files_and_in_the_header_of_weights(folder):
     assert "picture.dat:1 holds what looks like a Hugging Face token" in refusal(folder)
     (folder / "picture.dat").write_text(TOKENS["a GitHub token"], encoding="utf-16")
     assert "picture.dat:1 holds what looks like a GitHub token" in refusal(folder)
+    (folder / "picture.dat").write_text(TOKENS["a GitHub token"] + " of /home/anna", encoding="utf-16-le")
+    message = refusal(folder)
+    assert "a GitHub token" in message and "picture.dat:1 names the local path /home/anna." in message
     (folder / "picture.dat").unlink()
     path = folder / "model.safetensors"
     with safe_open(path, "pt") as file:
@@ -218,6 +221,18 @@ def test_tokens_in_binary_files_and_in_the_header_of_weights(folder):
     message = refusal(folder)
     assert "model.safetensors (its header) holds what looks like a Hugging Face token" in message
     assert "model.safetensors (its header) names the local path /home/me/run." in message
+
+
+def test_a_token_as_a_name(folder):
+    (folder / f"{TOKENS['a Hugging Face token']}.txt").write_text("x")
+    message = refusal(folder)
+    assert "holds what looks like a Hugging Face token; rename it" in message
+    assert TOKENS["a Hugging Face token"] not in message
+
+
+def test_a_link_to_itself(folder):
+    (folder / "x.txt").symlink_to("x.txt")
+    assert "x.txt is a link to nothing" in refusal(folder)
 
 
 NO_TOKENS = """
@@ -246,6 +261,9 @@ PATH=/usr/bin:/opt/conda/bin
 host:/scratch/me/x
 /mnt/c/x /kaggle/input/x
 <path>/home/me/x</path>
+D:\anna\vit\x.png
+/app/models/x
+/builds/me/x /dev/shm/x /usr/local/share/x /data2/x
 """
 NO_PATHS = r"""
 24/7 and/or 1/2 w/o km/h n/a I/O 3/4 client/server (batch, height/2, width/2)
@@ -283,6 +301,20 @@ def test_paths_of_this_machine(tmp_path, monkeypatch):
     assert list(find_local_paths(b"trained on /people/anna/x", known)) == [(1, b"/people/anna/x")]
     assert list(find_local_paths(b"trained on /people/annabel", known)) == []
     assert list(find_local_paths(f"{tmp_path}/model".encode(), known))
+
+
+def test_an_account_without_a_home_and_a_name_that_is_no_text(tmp_path, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert os.fsencode(tmp_path) + b"/m\xff" in known_paths(tmp_path / os.fsdecode(b"m\xff"))
+
+
+@pytest.mark.parametrize("name", [b"a\nb.txt", b"\xff.txt", b"\x1b[2J.txt"])
+def test_names_that_are_no_text(folder, name):
+    (folder / os.fsdecode(name)).write_text("x")
+    assert "is no name for a file of the Hub" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["README.md", "config.json", "preprocessor_config.json", "notes.txt", "sub/a.yaml"])
@@ -337,6 +369,29 @@ def test_code_of_another_release_is_told_as_such(folder, monkeypatch, tmp_path):
     assert "The Python files are those of release 0.0.9, not of this one; export the model again." in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("processor_config.json", {"auto_map": {"AutoProcessor": "evil/x--y.Z"}}, "names evil/x--y.Z, which is no"),
+        ("config.json", {"sub": {"auto_map": {"AutoModel": "evil/x--y.Z"}}}, "names evil/x--y.Z, which is no"),
+        ("config.json", {"custom_pipelines": {"p": {"impl": "missing.P"}}}, "The remote code needs missing.py"),
+        ("config.json", {"attn_implementation": "evil/kernel"}, "fetch code from the Hub"),
+        ("config.json", {"auto_map": ["a/../b.C"]}, "which is no module of this folder"),
+    ],
+)
+def test_code_named_in_other_places(folder, name, values, message):
+    path = folder / name
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | values))
+    assert message in refusal(folder)
+
+
+def test_python_in_capitals_and_broken_json(folder):
+    (folder / "SETUP.PY").write_text("import os")
+    (folder / "x.json").write_text("{")
+    message = refusal(folder)
+    assert "SETUP.PY is no file of this package" in message and "x.json is no JSON." in message
+
+
 def test_missing_code(folder):
     (folder / "layers.py").unlink()
     assert "layers.py, but there is no such file in the folder" in refusal(folder)
@@ -345,6 +400,15 @@ def test_missing_code(folder):
     config["auto_map"]["AutoModel"] = "someone/else--modeling.Model"
     (folder / "config.json").write_text(json.dumps(config))
     assert "auto_map of config.json names someone/else--modeling.Model" in refusal(folder)
+
+
+def test_a_card_that_names_another_repository(folder, monkeypatch):
+    go_online(monkeypatch)
+    rewrite_card(folder, repo_id="someone/else")
+    assert "its card tells readers to load someone/else, but it goes to someone/model" in refusal(folder)
+    rewrite_card(folder, repo_id="someone/model")
+    with pytest.raises(OSError):  # of the network, which is asked next
+        publisher(NoHub)(folder, "model")
 
 
 def test_a_card_that_fails_its_check(folder):

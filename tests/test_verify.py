@@ -264,6 +264,7 @@ def test_safetensors_that_are_none(folder, exported):
         (good[:8] + b"x" * length + good[8 + length :], "its header cannot be read"),
         (b"\xff" * 100, "it starts with no header"),
         (b"123", "it starts with no header"),
+        (b"", "it starts with no header"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "the pointer of a file in Git LFS"),
         (struct.pack("<Q", 4) + b"[[]]", "its header cannot be read"),
     ):

@@ -248,7 +248,7 @@ def _check_references(
 ) -> None:
     """Fills in what names code, which files that reaches, and the release they belong to."""
     starts = []
-    for where, value in _named_code(documents):
+    for where, value in named_code(documents):
         report.auto_map[shown(where)] = shown(value)
         other, mark, reference = value.rpartition("--")
         if mark:
@@ -260,7 +260,7 @@ def _check_references(
             report.reasons.append(f"{shown(where)} names {shown(value)}, which is no file of this repository.")
         else:
             starts.append(f"{reference.split('.')[0]}.py")
-    for where, value in _fetched_kernels(documents):
+    for where, value in fetched_kernels(documents):
         report.reasons.append(f"{shown(where)} is {shown(value)}, which makes transformers fetch code from the Hub.")
     reached = _reached(starts, code, report)
     origin = released_code({name: data for name, data in code.items() if data is not None})
@@ -279,7 +279,7 @@ def _check_references(
     _judge_code(origin, report)
 
 
-def _named_code(documents: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def named_code(documents: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Every class that a JSON file tells transformers to take from a Python file: where it stands, and its name."""
     for document, key, value in _entries(documents, ("auto_map", "custom_pipelines")):
         for name, entry in value.items() if isinstance(value, dict) else [(key, value)]:
@@ -290,7 +290,7 @@ def _named_code(documents: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     yield f"{document}: {name}", str(reference)
 
 
-def _fetched_kernels(documents: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def fetched_kernels(documents: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Attention or expert implementations that are repositories of kernels."""
     keys = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
     for document, key, value in _entries(documents, (*keys, "experts_implementation", "_experts_implementation")):
@@ -372,7 +372,9 @@ def _check_weights(
 ) -> None:
     weights = []
     for name, file in files.items():
-        if name in documents or name.lower().endswith((".py", ".pyw")) or file.size == 0:
+        if name in documents or name.lower().endswith((".py", ".pyw")):
+            continue
+        if file.size == 0 and not name.lower().endswith(".safetensors"):
             continue
         head = repository.read(name, HEAD_BYTES)
         kind = _kind(repository, file, head)

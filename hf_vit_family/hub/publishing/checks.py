@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What may not be published; every problem is one plain sentence that names the file, and the line of a text."""
 
+import os
 from pathlib import Path
 
 from .files import MODEL_HIDDEN, SPACE_HIDDEN, FolderContent, LocalFile, folder_content
@@ -67,6 +68,10 @@ def text_problems(files: tuple[LocalFile, ...], folder: Path, container: bool = 
             in_image = container and file.path.rpartition("/")[2] == "Dockerfile"
             paths = find_local_paths(data, known, container, in_image)
             found += [(line, f"names the local path {path.decode(errors='replace')}.") for line, path in paths]
+        problems += [
+            f"The name {file.path[:12]}… holds what looks like {kind}; rename it and revoke it."
+            for _, kind in find_tokens(os.fsencode(file.path))
+        ]
         for line, sentence in sorted(set(found)):
             place = f"{file.path} (its header)" if file.path.endswith(SAFETENSORS) else f"{file.path}:{line}"
             problems.append(f"{place} {sentence}")

@@ -2,19 +2,22 @@
 """Whether the Python files of a folder are those of this package."""
 
 import json
+import re
 from pathlib import Path
 
 from ..manifest import released_code
 from ..remote_code import MODELS_FOLDER, referenced_modules, remote_code_files
+from ..verification import fetched_kernels, named_code
 from .files import LocalFile
 
-_REFERRING = ("config.json", "preprocessor_config.json")
+# a class of a Python file beside it, as `auto_map` names it
+_OWN_CLASS = re.compile(r"\w+\.\w+")
 
 
 def code_problems(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
     """What differs from the package's own model code, one sentence each; empty where nothing does."""
-    code = {file.path: file.source.read_bytes() for file in files if file.path.endswith((".py", ".pyw"))}
-    return _differences(code) + _missing(folder)
+    code = {file.path: file.source.read_bytes() for file in files if file.path.lower().endswith((".py", ".pyw"))}
+    return _differences(code) + _references(files, folder)
 
 
 def _differences(code: dict[str, bytes]) -> list[str]:
@@ -31,25 +34,28 @@ def _differences(code: dict[str, bytes]) -> list[str]:
     return problems
 
 
-def _missing(folder: Path) -> list[str]:
-    """Files that an `auto_map` needs and the folder lacks."""
+def _references(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+    """What JSON files make transformers load as code and the folder does not hold, at any depth and under any name."""
     problems = []
-    for name in _REFERRING:
-        path = folder / name
-        if not path.is_file():
+    for file in files:
+        if not file.path.endswith(".json"):
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            references = list(content.get("auto_map", {}).values())
-        except (ValueError, AttributeError):
-            problems.append(f"{name} is no JSON object.")
+            documents = {file.path: json.loads(file.source.read_text(encoding="utf-8"))}
+        except (ValueError, RecursionError):
+            problems.append(f"{file.path} is no JSON.")
             continue
-        foreign = [value for value in references if not isinstance(value, str) or "--" in value]
-        if foreign:
-            problems.append(f"auto_map of {name} names {foreign[0]}, which is no module of this folder.")
+        references = [value for _, value in named_code(documents)]
+        foreign = next((value for value in references if not _OWN_CLASS.fullmatch(value)), None)
+        if foreign is not None:
+            problems.append(f"auto_map of {file.path} names {foreign}, which is no module of this folder.")
             continue
+        problems += [
+            f"{where} is {value}, which makes transformers fetch code from the Hub."
+            for where, value in fetched_kernels(documents)
+        ]
         try:
             remote_code_files(referenced_modules(references), folder)
         except (ValueError, SyntaxError) as error:
-            problems.append(f"auto_map of {name}: {str(error).replace(str(folder), 'the folder')}")
+            problems.append(f"auto_map of {file.path}: {str(error).replace(str(folder), 'the folder')}")
     return list(dict.fromkeys(problems))

@@ -23,7 +23,17 @@ def readable(file: LocalFile) -> tuple[bytes, bool]:
     data = file.source.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace").encode(), True
-    return data, b"\0" not in data
+    return (data, True) if b"\0" not in data else _without_zeros(data)
+
+
+def _without_zeros(data: bytes) -> tuple[bytes, bool]:
+    """Bytes without zeros, which stand in UTF-16 or hide a text; it is one where the rest is valid UTF-8."""
+    rest = data.replace(b"\0", b"")
+    try:
+        rest.decode("utf-8")
+    except UnicodeDecodeError:
+        return rest, False
+    return rest, True
 
 
 def unsafe_kind(file: LocalFile, space: bool = False) -> str | None:

@@ -110,11 +110,13 @@ def _left_out(path: str, hidden: tuple[str, ...], is_folder: bool) -> bool:
 
 
 def _check_plain(source: Path, path: str, root: Path) -> None:
+    if not path.isprintable():
+        raise ValueError(f"{path!a} is no name for a file of the Hub; expected printable characters in UTF-8.")
     if source.is_symlink():
-        target = source.resolve()
+        target = Path(os.path.realpath(source))  # unlike resolve, also of a link to itself
         if not target.is_relative_to(root):
             raise ValueError(f"{path} is a link that leads out of the folder; expected the file itself.")
-        if not target.exists():
+        if not os.path.exists(target):
             raise ValueError(f"{path} is a link to nothing; expected the file itself.")
     if not stat.S_ISREG(source.stat().st_mode):
         raise ValueError(f"{path} is no plain file.")

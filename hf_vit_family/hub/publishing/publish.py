@@ -83,6 +83,7 @@ def publish(
     check_repository_name(repo_id)
     progress(f"Checking {folder}.")
     content = checked_model(folder)
+    _check_named_repository(folder, repo_id)
     token = writing_token(token)
     hub = Hub(client(token, endpoint), repo_id, progress)
     hub.repo_id = repo_id = full_id(repo_id, account_name(hub))
@@ -106,6 +107,18 @@ def publish(
     transfer.tag(result.commit)
     result = change_settings(hub, result, transfer.remote.info, public=not private, gated=gated)
     return add_to_collection(hub, result, collection)
+
+
+def _check_named_repository(folder: Path, repo_id: str) -> None:
+    """Refuse a card that tells its readers to load another repository, whose code they would trust."""
+    from ..cards.folders import read_metrics
+
+    stated = read_metrics(folder).get("repo_id")
+    if stated and stated.split("/")[-1 - repo_id.count("/") :] != repo_id.split("/"):
+        raise ValueError(
+            f"{folder} is not published: its card tells readers to load {stated}, but it goes to {repo_id}; "
+            "`hf-vit-family card write` with --repo-id changes that."
+        )
 
 
 def check_repository_name(repo_id: str) -> None:
