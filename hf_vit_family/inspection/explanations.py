@@ -1,0 +1,70 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Every map that says which places speak for a class, under its name and with one form of call."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from .baselines import centre_gaussian, random_map
+from .class_gradients import grad_cam, input_gradient
+from .legrad import legrad
+from .mixing import MIXINGS
+from .occlusion import occlusion_map
+from .rollout import attention_rollout, gradient_rollout
+
+# explain(model, pixel_values, target=None) -> (batch, h, w)
+Explain = Callable[..., torch.Tensor]
+
+
+def rollout_for_any_class(
+    model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
+) -> torch.Tensor:
+    """`attention_rollout`, which is the same for every class: `target` is not looked at."""
+    return attention_rollout(model, pixel_values)
+
+
+EXPLANATIONS: dict[str, Explain] = {
+    "attention_rollout": rollout_for_any_class,
+    "gradient_rollout": gradient_rollout,
+    "legrad": legrad,
+    "grad_cam": grad_cam,
+    "input_gradient": input_gradient,
+    "occlusion": occlusion_map,
+    "centre_gaussian": centre_gaussian,
+    "random": random_map,
+}
+NEED_ATTENTION = ("attention_rollout", "gradient_rollout", "legrad")
+
+
+def fitting_explanations(model: PreTrainedModel) -> list[str]:
+    """The names of the explanations that fit a model's family: all, but for PoolFormer those without attention."""
+    with_attention = model.config.model_type in MIXINGS
+    return [name for name in EXPLANATIONS if with_attention or name not in NEED_ATTENTION]
+
+
+def choose_explanations(
+    model: PreTrainedModel, explanations: Mapping[str, Explain] | Sequence[str] | str | None
+) -> dict[str, Explain]:
+    """Explanations by name.
+
+    Args:
+        model: what they are of.
+        explanations: names of `EXPLANATIONS`, or functions of one's own by name; all that fit the model where None.
+
+    Raises:
+        ValueError: none, an unknown name, or one that the model's family does not have.
+    """
+    fitting = fitting_explanations(model)
+    if isinstance(explanations, Mapping) and explanations:
+        return dict(explanations)
+    names = [explanations] if isinstance(explanations, str) else fitting if explanations is None else explanations
+    for name in names:
+        if name not in fitting:
+            raise ValueError(
+                f"The explanation {name!r} was given for a {model.config.model_type}; expected one of "
+                f"{', '.join(fitting)}."
+            )
+    if not names:
+        raise ValueError(f"No explanation was given; expected some of {', '.join(fitting)}.")
+    return {name: EXPLANATIONS[name] for name in names}

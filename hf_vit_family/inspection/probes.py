@@ -1,0 +1,214 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Robustness probes: patches dropped in random or salient order, and patches shuffled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from .explanations import Explain, choose_explanations
+from .intervals import Interval, markdown_table, mean_interval
+from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
+from .probabilities import Judge
+
+ORDERS = ("random", "salient", "non-salient")
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SHUFFLES = ((2, 2), (4, 4), (7, 7), (14, 14))
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class DropCurve:
+    """What is left when patches are dropped.
+
+    Attributes:
+        order: "random", "salient" (the important first) or "non-salient".
+        explanation: that said what is salient; None for the random order.
+        measure: "accuracy", or "probability" of the class predicted for the whole image.
+        patches: of an image.
+        dropped: how many of them, at each point.
+        values: (images, points), the mean over `seeds`.
+        filling: what replaces them.
+        seeds: of the random order, or of the order of equally salient patches.
+    """
+
+    order: str
+    explanation: str | None
+    measure: str
+    patches: int
+    dropped: tuple[int, ...]
+    values: torch.Tensor
+    filling: str
+    seeds: tuple[int, ...]
+
+    @property
+    def points(self) -> list[Interval]:
+        """The mean over the images at each point."""
+        return [mean_interval(column) for column in self.values.T]
+
+
+@dataclass(frozen=True)
+class ShuffleScore:
+    """What is left when an image's patches change places.
+
+    Attributes:
+        grid: patches downwards and to the right.
+        patches: of an image.
+        measure: as `DropCurve` has it.
+        values: (images,), the mean over `seeds`.
+        seeds: of the order.
+    """
+
+    grid: tuple[int, int]
+    patches: int
+    measure: str
+    values: torch.Tensor
+    seeds: tuple[int, ...]
+
+    @property
+    def value(self) -> Interval:
+        """The mean over the images."""
+        return mean_interval(self.values)
+
+
+def patch_drop(
+    model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    labels: Sequence[int] | torch.Tensor | None = None,
+    order: str = "random",
+    explain: Explain | str | None = None,
+    grid: tuple[int, int] = GRID,
+    shares: Sequence[float] = SHARES,
+    filling: str = "zero",
+    seeds: Sequence[int] = SEEDS,
+    batch_size: int = 256,
+    progress: bool = True,
+) -> DropCurve:
+    """Accuracy, or probability of the predicted class, against the share of patches that are dropped.
+
+    Source: Naseer et al., "Intriguing Properties of Vision Transformers" (2021), section 3.1. What is salient, an
+    explanation of the model itself says here, for the predicted class or the label.
+
+    Args:
+        model: an image classifier of one of the thirteen families; it stays as it is.
+        pixel_values: (images, channels, height, width), as the image processor gives them.
+        labels: (images,) indices of the model's classes, for accuracy; probability is measured where None.
+        order: "random", "salient" (the important patches first) or "non-salient" (the others first).
+        explain: name of an explanation or a function, for the salient orders alone.
+        grid: patches downwards and to the right.
+        shares: of the patches that are dropped, each rounded to whole patches.
+        filling: what replaces them, as `make_filling` takes it.
+        seeds: of the random order; the mean over them is given. The salient orders take them for equal patches.
+        batch_size: images the model is given at once.
+        progress: show a bar.
+
+    Raises:
+        ValueError: another model, `pixel_values` of another form or size, or options out of their range.
+    """
+    judge = Judge(model, pixel_values, labels, batch_size)
+    check_grid(grid, pixel_values)
+    seeds = _check_seeds(seeds)
+    if order not in ORDERS:
+        raise ValueError(f"order={order!r} was given; expected one of {', '.join(ORDERS)}.")
+    if (order == "random") != (explain is None):
+        raise ValueError(
+            f"order={order!r} with explain={explain!r} was given; salient orders alone take an explanation."
+        )
+    if len(shares) == 0 or any(not 0 <= share <= 1 for share in shares):
+        raise ValueError(f"shares is {tuple(shares)!r}; expected numbers from 0 to 1.")
+    patches = grid[0] * grid[1]
+    name, maps = None, None
+    if explain is not None:
+        chosen = (
+            choose_explanations(model, explain)
+            if isinstance(explain, str)
+            else {getattr(explain, "__name__", "explanation"): explain}
+        )
+        ((name, function),) = chosen.items()
+        parts = zip(pixel_values.split(batch_size), judge.classes.split(batch_size), strict=True)
+        maps = torch.cat([function(model, *part) for part in parts])
+    replaced = make_filling(pixel_values, filling)
+    dropped = tuple(round(share * patches) for share in shares)
+    values = torch.zeros(len(pixel_values), len(dropped), dtype=torch.double)
+    with tqdm(total=len(seeds) * len(dropped), unit="pass", disable=not progress) as bar:
+        for seed in seeds:
+            ranked = random_orders(len(pixel_values), patches, seed).to(pixel_values.device)
+            if maps is not None:
+                ranked = rank_patches(maps if order == "salient" else -maps, grid, ranked)
+            for column, count in enumerate(dropped):
+                images = fill_patches(pixel_values, replaced, first_patches(ranked, count), grid)
+                values[:, column] += judge(images).cpu() / len(seeds)
+                bar.update()
+    return DropCurve(order, name, judge.measure, patches, dropped, values, filling, seeds)
+
+
+def patch_shuffle(
+    model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    labels: Sequence[int] | torch.Tensor | None = None,
+    grids: Sequence[tuple[int, int]] = SHUFFLES,
+    seeds: Sequence[int] = SEEDS,
+    batch_size: int = 256,
+    progress: bool = True,
+) -> list[ShuffleScore]:
+    """Accuracy, or probability of the predicted class, of images whose patches are in random order.
+
+    Source: Naseer et al. (2021), section 3.3.
+
+    Args:
+        model, pixel_values, labels, batch_size, progress: as `patch_drop` takes them.
+        grids: (rows, columns) of patches, which have to divide the image's sides.
+        seeds: of the orders; the mean over them is given.
+
+    Returns:
+        The images as they are first, as a grid of (1, 1), then one for each grid.
+
+    Raises:
+        ValueError: as `patch_drop`; or a grid that does not divide the image.
+    """
+    judge = Judge(model, pixel_values, labels, batch_size)
+    seeds = _check_seeds(seeds)
+    size = tuple(pixel_values.shape[2:])
+    for grid in grids:
+        check_grid(grid, pixel_values)
+        if any(side % count for side, count in zip(size, grid, strict=True)):
+            raise ValueError(f"grid is {grid!r}; expected numbers that divide the image's {size} pixels.")
+    scores = [ShuffleScore((1, 1), 1, judge.measure, judge.whole.double().cpu(), ())]
+    with tqdm(total=len(seeds) * len(grids), unit="pass", disable=not progress) as bar:
+        for grid in grids:
+            values = torch.zeros(len(pixel_values), dtype=torch.double)
+            for seed in seeds:
+                order = random_orders(len(pixel_values), grid[0] * grid[1], seed).to(pixel_values.device)
+                values += judge(shuffle_patches(pixel_values, order, grid)).cpu() / len(seeds)
+                bar.update()
+            scores.append(ShuffleScore(tuple(grid), grid[0] * grid[1], judge.measure, values, seeds))
+    return scores
+
+
+def shuffle_patches(images: torch.Tensor, order: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Images (batch, channels, height, width) whose patch at place i is the one that was at `order[:, i]`."""
+    rows, columns = grid
+    cut = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    moved = cut[torch.arange(len(images), device=images.device)[:, None], order]
+    return moved.unflatten(1, (rows, columns)).permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
+
+
+def drop_table(curves: Sequence[DropCurve]) -> str:
+    """Curves over the same shares as a Markdown table."""
+    first = curves[0]
+    columns = ["order", "by", *(f"{count} of {first.patches} dropped" for count in first.dropped)]
+    return markdown_table(columns, [[curve.order, curve.explanation or "", *curve.points] for curve in curves])
+
+
+def shuffle_table(scores: Sequence[ShuffleScore]) -> str:
+    """Scores as a Markdown table."""
+    rows = [[f"{s.grid[0]} x {s.grid[1]}", s.patches, len(s.seeds), s.value] for s in scores]
+    return markdown_table(["grid", "patches", "seeds", scores[0].measure], rows)
+
+
+def _check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    if len(seeds) == 0:
+        raise ValueError("seeds is empty; expected at least one.")
+    return tuple(seeds)
