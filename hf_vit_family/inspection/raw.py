@@ -53,8 +53,9 @@ def attention_map(
     token = places.find(query, layer)
     matrices = [matrix if index == layer else None for index in range(len(modules))]
     walk = _walk(model, mixing, pixel_values.shape, Walk(matrices, layer), matrix.device)
-    looked_at = walk.left.reshape(len(pixel_values), -1)[:, token]
-    (looked,) = torch.autograd.grad(looked_at.sum(), walk.entered)
+    with torch.enable_grad():
+        looked_at = walk.left.reshape(len(pixel_values), -1)[:, token]
+        (looked,) = torch.autograd.grad(looked_at.sum(), walk.entered)
     return places.as_map(looked.reshape(len(pixel_values), -1))
 
 

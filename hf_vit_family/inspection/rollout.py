@@ -80,24 +80,27 @@ def gradient_rollout(
         target: a class, or one for each image; the predicted ones where None.
 
     Returns:
-        As `attention_rollout`.
+        As `attention_rollout`; all 0 for an image in which no attention reaches the class token for the class.
 
     Raises:
         ValueError: as `attention_rollout`; or a class that the model does not have.
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
-    captured, outputs = capture_attention(model, pixel_values, mixing.layers(model), gradients=True)
-    logits = outputs.logits
-    classes = choose_classes(logits, target)
-    chosen = logits.gather(1, classes[:, None]).sum()
-    gradients = torch.autograd.grad(chosen, captured)
+    with torch.enable_grad():
+        captured, outputs = capture_attention(model, pixel_values, mixing.layers(model), gradients=True)
+        classes = choose_classes(outputs.logits, target)
+        chosen = outputs.logits.gather(1, classes[:, None]).sum()
+        gradients = torch.autograd.grad(chosen, captured)
     products = zip(captured, gradients, strict=True)
+    batch = len(pixel_values)
     matrices = [
-        fuse_heads(mixing.standard((weights.detach() * gradient).clamp(min=0))) for weights, gradient in products
+        fuse_heads(mixing.standard((weights.detach() * gradient).clamp(min=0))).unflatten(0, (batch, -1))
+        for weights, gradient in products
     ]
-    largest = max(matrix.amax() for matrix in matrices).clamp(min=torch.finfo(torch.float32).tiny)
-    return rollout_from(model, [matrix / largest for matrix in matrices], pixel_values.shape)
+    largest = torch.stack([matrix.flatten(1).amax(1) for matrix in matrices]).amax(0)  # of each image
+    largest = largest.clamp(min=torch.finfo(torch.float32).tiny).view(-1, 1, 1, 1)
+    return rollout_from(model, [(matrix / largest).flatten(0, 1) for matrix in matrices], pixel_values.shape)
 
 
 def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
@@ -117,8 +120,9 @@ def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape
     tokens = torch.zeros((shape[0], *grid), device=matrices[0].device, requires_grad=True)
     with torch.enable_grad():
         pooled = mixing.mix(model, Walk([matrix.detach().float() for matrix in matrices]), tokens, 0.0)
-    (reached,) = torch.autograd.grad(pooled.sum(), tokens)
-    return reached / reached.sum((1, 2), keepdim=True)
+        (reached,) = torch.autograd.grad(pooled.sum(), tokens)
+    # where nothing speaks for a class, its token keeps all
+    return reached / reached.sum((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def fuse_heads(weights: torch.Tensor, fusion: str = "mean") -> torch.Tensor:
@@ -168,13 +172,14 @@ def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Ten
     with torch.device("meta"):
         height, width = stencil_of(backbone.stem.convolution, torch.empty(1, *image_size)).shape[1:]
     tokens = torch.zeros(1, height, width, requires_grad=True)
-    mixed = tokens
-    for stage in backbone.stages:
-        if stage.downsample is not None:
-            mixed = stencil_of(stage.downsample.convolution, mixed)
-        for _ in stage.layers:
-            mixed = with_residual(mixed, stencil(mixed, 3, padding=1))
-    return torch.autograd.grad(mixed.mean(), tokens)[0][0]
+    with torch.enable_grad():
+        mixed = tokens
+        for stage in backbone.stages:
+            if stage.downsample is not None:
+                mixed = stencil_of(stage.downsample.convolution, mixed)
+            for _ in stage.layers:
+                mixed = with_residual(mixed, stencil(mixed, 3, padding=1))
+        return torch.autograd.grad(mixed.mean(), tokens)[0][0]
 
 
 def find_mixing(model: nn.Module) -> Mixing:

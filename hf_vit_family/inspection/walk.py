@@ -9,8 +9,9 @@ tokens' shares of the classified vector (rollout), one layer's attention alone (
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from .operators import attend, partition, unite
+from .operators import attend, partition, stencil_of, unite
 
 
 class Walk:
@@ -46,6 +47,15 @@ class Walk:
             self.entered = values.detach().clone().requires_grad_()
             return self.entered
         return tokens
+
+    def convolve(self, convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
+        """The stencil of a layer that keeps the map's size and has no residual.
+
+        A walk without any attention matrix asks for the tokens' places, and they stay: among 2x2 tokens, a 3x3 kernel
+        sees the same from everywhere.
+        """
+        places_alone = all(matrix is None for matrix in self.matrices)
+        return tokens if places_alone else stencil_of(convolution, tokens)
 
     def attend(self, tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """The next layer's attention of all tokens (B, ...) to keys (B, ...)."""

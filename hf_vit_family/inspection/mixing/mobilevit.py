@@ -36,21 +36,21 @@ def _downsampled(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
 def _mix(model: PreTrainedModel, walk: Walk, tokens: torch.Tensor, outside: float) -> torch.Tensor:
     for index, block in enumerate(_blocks(model)):
         tokens = tokens if index == 0 else _downsampled(block, tokens)
-        local = stencil_of(block.conv_kxk.convolution, tokens)
+        local = walk.convolve(block.conv_kxk.convolution, tokens)
         rows, info = block.unfolding(local[:, None])  # (batch * places in a patch, patches, 1)
         rows = rows[..., 0]
         for _ in block.transformer.layer:
             rows = walk.enter(rows)
             rows = walk.attend(rows, rows)
         mixed = block.folding(rows[..., None], info)[:, 0]
-        tokens = stencil_of(block.fusion.convolution, with_residual(tokens, mixed))
+        tokens = walk.convolve(block.fusion.convolution, with_residual(tokens, mixed))
     return tokens.mean((1, 2))
 
 
 def _mix_v2(model: PreTrainedModel, walk: Walk, tokens: torch.Tensor, outside: float) -> torch.Tensor:
     for index, block in enumerate(_blocks(model)):
         tokens = tokens if index == 0 else _downsampled(block, tokens)
-        rows, size = block.unfolding(stencil_of(block.conv_kxk.convolution, tokens)[:, None])
+        rows, size = block.unfolding(walk.convolve(block.conv_kxk.convolution, tokens)[:, None])
         shape = rows.shape  # (batch, 1, places in a patch, patches)
         rows = rows.flatten(0, 2)
         for _ in block.transformer.layer:
