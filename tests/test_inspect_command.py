@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from test_inspection_views import random_model
+from test_inspection_views import images, random_model
 from zoo_models import TINY
 
 pytest.importorskip("matplotlib", reason="the extra training brings it")
@@ -17,7 +17,7 @@ from hf_vit_family import load_image_processor, load_model
 from hf_vit_family.cli import run
 from hf_vit_family.hub.export import export
 from hf_vit_family.inspection import attention_map, attention_rollout
-from hf_vit_family.inspection.views import METHODS
+from hf_vit_family.inspection.views import METHODS, Request
 
 LABELS = ["cat", "dog", "bird"]
 
@@ -80,25 +80,56 @@ def tensors(path):
         return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
+def unfit_methods(family):
+    """The methods that a family does not fit, for one image or two."""
+    with_attention = {"rollout", "gradient-rollout", "legrad", "attention", "distance"}
+    expected = {"cka"} | (with_attention if family == "poolformer" else {"mixing-map"})
+    expected |= set() if family in ("vit", "deit", "pvt") else {"positions"}
+    expected |= set() if family in ("swin", "swinv2", "maxvit", "beit") else {"bias"}
+    return expected | ({"filters"} if family in ("maxvit", "mobilevit", "mobilevitv2") else set())
+
+
 @pytest.mark.parametrize("family", TINY)
-def test_an_overview_of_every_family(family, models, pictures, tmp_path, capsys):
+def test_every_method_on_every_family(family):
+    """The numbers of all methods; drawing them is for the overview."""
+    model, pixel_values = random_model(family, num_labels=3), images(family)
+    with torch.no_grad():
+        logits = model(pixel_values).logits
+    shown, names = pixel_values.permute(0, 2, 3, 1).clamp(0, 1), ["0", "1"]
+    request = Request(model, "a model", pixel_values, shown, names, logits)
+    unfit = {}
+    for method in METHODS.values():
+        reason = method.unfit(request)
+        if reason is not None:
+            unfit[method.name] = reason
+            continue
+        views = method.run(request)
+        each = method.name in ("attention", "similarity", "logit-lens")
+        assert [view.name for view in views] == [f"{method.name}-{n}" for n in names] if each else [method.name]
+        for view in views:
+            assert view.arrays and all(values.isfinite().all() for values in view.arrays.values())
+            assert view.title.startswith("a model\n")
+    assert set(unfit) == unfit_methods(family)
+    assert all(reason.endswith(".") and "\n" not in reason for reason in unfit.values())
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        family if family in ("poolformer", "twins", "pvt") else pytest.param(family, marks=pytest.mark.slow)
+        for family in TINY
+    ],
+)
+def test_an_overview(family, models, pictures, tmp_path, capsys):
     folder = models(family)
     code, out, err = inspect(capsys, folder, pictures / "image 1.png", "--output", tmp_path / "new" / "folder")
     assert (code, err) == (0, "")
     assert re.search(rf"^image_1: ({'|'.join(LABELS)})$", out, re.M)
     output = tmp_path / "new" / "folder"
-    left_out = dict(re.findall(r"^Left out ([\w-]+): (.+)$", out, re.M))
-    expected = {"cka"}
-    expected |= {"rollout", "gradient-rollout", "attention", "distance"} if family == "poolformer" else {"mixing-map"}
-    expected |= set() if family in ("vit", "deit", "pvt") else {"positions"}
-    expected |= set() if family in ("swin", "swinv2", "maxvit", "beit") else {"bias"}
-    expected |= {"filters"} if family in ("maxvit", "mobilevit", "mobilevitv2") else set()
-    ours = ("attention", "distance", "rollout", "gradient-rollout", "mixing-map", "cka", "positions", "bias", "filters",
-            "pca", "similarity", "logit-lens", "receptive-field")  # fmt: skip
-    assert {name for name in left_out if name in ours} == expected
-    assert all(reason.endswith(".") for reason in left_out.values())
+    expected = unfit_methods(family)
+    assert set(re.findall(r"^Left out ([\w-]+): .+\.$", out, re.M)) == expected
     page = (output / "overview.html").read_text(encoding="utf-8")
-    for name in set(ours) - expected:
+    for name in set(METHODS) - expected:
         picture, arrays = output / f"{name}.png", output / f"{name}.safetensors"
         with Image.open(picture) as image:
             image.load()
@@ -161,7 +192,7 @@ def test_errors_are_one_sentence(models, pictures, tmp_path, capsys):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     cases = [
-        ([twins, image, "-m", "roll"], "expected one of rollout, gradient-rollout"),
+        ([twins, image, "-m", "roll"], "expected one of rollout, attention, distance"),
         ([twins, image, "--layer", 1], "--layer belongs to a method; name one of attention"),
         ([twins, image, "-m", "rollout", "--layer", 1], "rollout takes no --layer; attention"),
         ([twins, image, "-m", "pca", "--with", twins], "cka takes it"),

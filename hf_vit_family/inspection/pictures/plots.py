@@ -39,7 +39,7 @@ def draw_distances(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     plain(axes, theme)
-    axes.legend(frameon=False, labelcolor=THEMES[theme].text, fontsize=8.5)
+    axes.legend(loc="lower right", frameon=False, labelcolor=THEMES[theme].text, fontsize=8.5)
     return figure
 
 

@@ -3,19 +3,10 @@
 
 import torch
 
-from ..mixing import MIXINGS
 from ..pictures import draw_distances, draw_grid, draw_overlays
 from ..raw import CLASS_TOKEN, attention_distance, attention_map, check_layer, find_places
-from ..rollout import attention_rollout, find_mixing, gradient_rollout, mixing_map
-from .base import Method, Request, View, each_image
-from .explanations import explanation
-
-
-def no_attention(request: Request) -> str | None:
-    """Why attention cannot be looked at."""
-    if request.model.config.model_type in MIXINGS:
-        return None
-    return f"A {request.model.config.model_type} has no attention; mixing-map shows how it hands tokens on."
+from ..rollout import attention_rollout, find_mixing, mixing_map
+from .base import Method, Request, View, each_image, no_attention
 
 
 def _rollout(request: Request) -> list[View]:
@@ -89,13 +80,6 @@ def _distance(request: Request) -> list[View]:
 
 METHODS = [
     Method("rollout", "attention through all layers at once", _rollout, unfit=no_attention),
-    explanation(
-        "gradient-rollout",
-        "attention through all layers that speaks for a class",
-        gradient_rollout,
-        "share of the evidence",
-        no_attention,
-    ),
     Method(
         "attention",
         "where one token looks in one layer, head by head",

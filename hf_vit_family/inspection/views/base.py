@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..mixing import MIXINGS
 from ..rollout import choose_classes
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ class Method:
     run: Callable[[Request], list[View]]
     options: frozenset[str] = field(default_factory=frozenset)
     unfit: Callable[[Request], str | None] = lambda request: None
+
+
+def no_attention(request: Request) -> str | None:
+    """Why attention cannot be looked at; None where it can."""
+    if request.model.config.model_type in MIXINGS:
+        return None
+    return f"A {request.model.config.model_type} has no attention; mixing-map shows how it hands tokens on."
 
 
 def each_image(method: str, request: Request, make: Callable[[int, str], View]) -> list[View]:

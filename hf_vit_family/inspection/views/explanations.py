@@ -1,12 +1,16 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Any function that tells which places speak for a class, as a method."""
+"""Maps that say which places speak for a class, as pictures."""
 
 from collections.abc import Callable
 
 import torch
 
+from ..class_gradients import grad_cam, input_gradient
+from ..legrad import legrad
+from ..occlusion import occlusion_map
 from ..pictures import draw_overlays
-from .base import Method, Request, View
+from ..rollout import gradient_rollout
+from .base import Method, Request, View, no_attention
 
 
 def explanation(
@@ -40,3 +44,20 @@ def explanation(
         return [View(name, title, {"maps": maps, "classes": torch.tensor(classes)}, draw)]
 
     return Method(name, summary, run, frozenset({"target"}), unfit)
+
+
+METHODS = [
+    explanation(
+        "gradient-rollout",
+        "attention through all layers that speaks for a class",
+        gradient_rollout,
+        "share of the evidence",
+        no_attention,
+    ),
+    explanation(
+        "legrad", "attention of each layer that speaks for a class", legrad, "gradient by attention", no_attention
+    ),
+    explanation("grad-cam", "channels of the last map that speak for a class", grad_cam, "weighted channels"),
+    explanation("input-gradient", "pixels that move a class's logit", input_gradient, "gradient by pixel"),
+    explanation("occlusion", "what covering a part takes from a class", occlusion_map, "loss of probability"),
+]
