@@ -395,6 +395,8 @@ def test_figures_of_other_weights(run, folder, tmp_path):
         ({"license": "mit", "repo_id": "../x"}, "repo_id is"),
         ({"license": "mit", "run": "/nowhere"}, "There is no /nowhere"),
         ({"license": "mit", "intended_use": "All.\n## Evaluation"}, "intended_use holds a heading"),
+        ({"license": "mit", "intended_use": "Evaluation\n-----"}, "intended_use holds a heading"),
+        ({"license": "mit", "intended_use": "All; 99.9 % are right."}, "intended_use states 99.9; figures come from"),
     ],
 )
 def test_choices_that_cannot_be(run, choices, message):
@@ -512,6 +514,7 @@ BROKEN = {
     ),
     "data id": (edit(f"- {DATA}\n", "- fashion mnist\n"), "datasets in the front matter names 'fashion mnist'"),
     "base model id": (edit("library_name:", "base_model: a b\nlibrary_name:"), "base_model in the front matter names"),
+    "base model of no license": (edit("library_name:", "base_model: a/b\nlibrary_name:"), "of whose license"),
     "model-index value": (
         edit("    - type: accuracy\n      value: 0.", "    - type: accuracy\n      value: 1."),
         "The model-index says 1.",

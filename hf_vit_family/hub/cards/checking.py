@@ -118,6 +118,11 @@ def _problems(folder: Path, online: bool) -> Iterator[str]:
     yield from _file_problems(folder, facts)
 
 
+def find_figures(line: str) -> list[str]:
+    """Percentages, and decimal numbers where a metric is named, as a line states them."""
+    return _FIGURE.findall(line) + (_DECIMAL.findall(line) if _METRIC_WORD.search(line) else [])
+
+
 def _front_matter_problems(metadata: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     for key, value in metadata.items():
         if key not in KNOWN_KEYS:
@@ -153,6 +158,11 @@ def _front_matter_problems(metadata: Mapping[str, Any], facts: Facts) -> Iterato
             yield f"The front matter lacks {key}, which is {_shown(value)}."
         elif metadata[key] != value:
             yield f"{key} in the front matter is {_shown(metadata[key])}, but the folder's files say {_shown(value)}."
+    if "base_model" in metadata and "base_model" not in expected:
+        yield (
+            f"base_model in the front matter is {_shown(metadata['base_model'])}, of whose license {METRICS_NAME} says "
+            "nothing; `hf-vit-family card write` with --base-model and --base-license states both."
+        )
     if "model-index" in metadata and "model-index" not in expected:
         yield f"The front matter holds a model-index, but {METRICS_NAME} holds no evaluation."
 
@@ -323,8 +333,7 @@ def _own_section_problems(card: Card) -> Iterator[str]:
     known = {*_FIGURE.findall(stated), *_DECIMAL.findall(stated)}
     for heading, body in card.own():
         for line in body.split("\n"):
-            figures = _FIGURE.findall(line) + (_DECIMAL.findall(line) if _METRIC_WORD.search(line) else [])
-            unknown = next((figure for figure in figures if figure not in known), None)
+            unknown = next((figure for figure in find_figures(line) if figure not in known), None)
             if unknown:
                 yield (
                     f"The section {heading!r} states {unknown}, which no generated section does; measured figures come "

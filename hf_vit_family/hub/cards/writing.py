@@ -2,6 +2,7 @@
 """Write the card of a Hub-ready folder, with what belongs to it: metrics, confusion picture, evaluation results."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ...sources import CONFIG_NAME
 from ..licenses import check_license, find_conflict, find_license
+from .checking import find_figures
 from .facts import CHOICES, Facts
 from .folders import CARD_NAME, CONFUSION_NAME, METRICS_NAME, hash_weights, read_folder, write_json, write_whole
 from .gathering import gather
@@ -120,8 +122,11 @@ def model_folder(folder: str | os.PathLike) -> Path:
 
 
 def _check_text(intended_use: str | None) -> None:
-    if intended_use is not None and any(line.lstrip().startswith("#") for line in intended_use.splitlines()):
-        raise ValueError("intended_use holds a heading; expected sentences, which go below a heading of the card.")
+    for line in (intended_use or "").splitlines():
+        if line.lstrip().startswith("#") or re.fullmatch(r"\s*(=+|-+)\s*", line):
+            raise ValueError("intended_use holds a heading; expected sentences, which go below a heading of the card.")
+        if find_figures(line):
+            raise ValueError(f"intended_use states {find_figures(line)[0]}; figures come from measurements alone.")
 
 
 def _check_ids(**ids: str | None) -> None:
