@@ -6,7 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 from zoo_models import TINY, shown, tiny_model
 
-from hf_vit_family.inspection import EXPLANATIONS, fitting_explanations, grad_cam, input_gradient, legrad, occlusion_map
+from hf_vit_family.inspection import (
+    EXPLANATIONS,
+    fitting_explanations,
+    grad_cam,
+    input_gradient,
+    legrad,
+    occlusion_map,
+    receptive_field,
+)
+from hf_vit_family.inspection.batch_norms import exact_gradients
 from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.patches import (
@@ -257,6 +266,23 @@ def test_input_gradients_are_finite_differences():
                 up, down = (model(pixel_values + sign * step).logits[0, 2] for sign in (1, -1))
             slopes.append(abs(float(up - down)) / 2e-5)
         assert found[0, row, column].item() == pytest.approx(max(slopes), rel=1e-4)
+
+
+def test_gradients_of_a_single_image_of_cvt():
+    """torch's batch norms get them wrong where a single image's gradient was permuted; found by differences here."""
+    model, pixel_values = random_model("cvt").double(), images("cvt", batch=1).double()
+    step = torch.zeros_like(pixel_values)
+    step[0, 1, 30, 30] = 1e-6
+    with torch.no_grad():
+        slope = float(model(pixel_values + step).logits[0, 4] - model(pixel_values - step).logits[0, 4]) / 2e-6
+    (field,) = receptive_field(model, pixel_values, [-1])
+    (together,) = receptive_field(model, pixel_values.repeat(2, 1, 1, 1), [-1])
+    torch.testing.assert_close(field.values, together.values)
+    with exact_gradients(model), torch.enable_grad():
+        pixels = pixel_values.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(model(pixels).logits[0, 4], pixels)
+    assert gradient[0, 1, 30, 30].item() == pytest.approx(slope, rel=1e-4)
+    torch.testing.assert_close(input_gradient(model, pixel_values, 4)[0], gradient[0].abs().amax(0).float())
 
 
 def test_occlusion_covers_every_patch_equally_often():

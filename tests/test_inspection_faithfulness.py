@@ -81,7 +81,7 @@ def test_the_true_map_is_best_where_one_patch_decides():
         "random": EXPLANATIONS["random"],
         "centre": EXPLANATIONS["centre_gaussian"],
         "input_gradient": lambda model, pixel_values, target: gradient_of(model, pixel_values),
-        "occlusion": EXPLANATIONS["occlusion"],
+        "occlusion": lambda *inputs: EXPLANATIONS["occlusion"](*inputs, grid=(8, 8), window=1, filling="zero"),
     }
     scores = score_faithfulness(model, pixel_values, maps, 0, (8, 8), 64, "zero", "zero", progress=False)
     found = {score.explanation: score for score in scores}

@@ -11,6 +11,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from .batch_norms import exact_gradients
+
 SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.nn.functional.softmax)
 
 
@@ -84,7 +86,7 @@ def capture_attention(
         for index, module in enumerate(modules):
             handles.append(module.register_forward_pre_hook(partial(_enter, running, index)))
             handles.append(module.register_forward_hook(partial(_leave, running), always_call=True))
-        with inspected(model), _SoftmaxRecorder(record), torch.set_grad_enabled(gradients):
+        with inspected(model), exact_gradients(model), _SoftmaxRecorder(record), torch.set_grad_enabled(gradients):
             outputs = model(pixel_values=pixel_values)
     finally:
         for handle in handles:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .anatomy import Call, find_anatomy
+from .batch_norms import exact_gradients
 from .hidden import check_image_size, evaluating
 from .rollout import check_pixel_values, choose_classes
 
@@ -35,7 +36,7 @@ def input_gradient(
     find_anatomy(model)
     check_pixel_values(pixel_values)
     check_image_size(model, pixel_values)
-    with torch.enable_grad(), evaluating(model):
+    with torch.enable_grad(), evaluating(model), exact_gradients(model):
         pixels = pixel_values.detach().clone().requires_grad_()
         (gradient,) = torch.autograd.grad(class_logits(model(pixel_values=pixels).logits, target), pixels)
     return gradient.float().abs().amax(1)
@@ -78,7 +79,7 @@ def grad_cam(
     def keep_input(module: nn.Module, arguments: tuple) -> None:
         seen.append(Call(arguments, arguments[0], grid))
 
-    with torch.enable_grad(), evaluating(model):
+    with torch.enable_grad(), evaluating(model), exact_gradients(model):
         handles = []
         try:
             of_class = anatomy.pooled(model) == "class"

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .anatomy import Block, Call, find_anatomy
+from .batch_norms import exact_gradients
 from .rollout import check_pixel_values
 
 FIXED_SIZE = ("vit", "deit", "pvt")  # their position embeddings are of one grid
@@ -83,7 +84,8 @@ def run_blocks(
 
         return hook
 
-    with evaluating(model), hooked([(blocks[index].module, keep(index)) for index in sorted(set(chosen))]):
+    hooks = [(blocks[index].module, keep(index)) for index in sorted(set(chosen))]
+    with evaluating(model), exact_gradients(model), hooked(hooks):
         model(pixel_values=pixel_values)
     return [kept[index] for index in chosen]
 
