@@ -148,6 +148,10 @@ def test_refusals_say_what_fits():
         (lambda: hidden_maps(model, pixel_values[0]), "expected a batch"),
         (lambda: hidden_maps(model, images("vit", (32, 40))), "its own 32x32 alone"),
         (lambda: logit_lens(random_model("pvt"), images("pvt", (96, 96))), "its own 64x64 alone"),
+        (lambda: hidden_maps(model, pixel_values[:, :1]), "has 1 channels; expected 3"),
+        (lambda: hidden_maps(random_model("swin"), images("swin", (32, 64))), "takes at least 33x33"),
+        (lambda: hidden_maps(random_model("pvt_v2"), images("pvt_v2", (64, 28))), "takes at least 29x29"),
+        (lambda: hidden_maps(random_model("mobilevitv2"), images("mobilevitv2", (32, 32))), "takes at least 33x33"),
         (lambda: hidden_maps(model.base_model, pixel_values), "expected an image classifier of one of vit, deit"),
         (lambda: logit_lens(random_model("swin"), images("swin"), [0]), "the last stage alone, blocks 3 to 3"),
         (lambda: receptive_field(model, pixel_values, [0], (4, 0)), "block 0 has 4 x 4 tokens"),
@@ -169,6 +173,11 @@ def test_refusals_say_what_fits():
         with pytest.raises(ValueError, match=expected) as error:
             call()
         shown(error)
+
+
+@pytest.mark.parametrize(("family", "least"), [("swin", 33), ("pvt_v2", 29), ("mobilevitv2", 33)])
+def test_the_least_size_does(family, least):
+    assert hidden_maps(random_model(family), images(family, (least, least)))[-1].tokens.isfinite().all()
 
 
 # -------------------------------------------------------------------------------------------- positions, biases
