@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--data-id", required=True, help="the data's id on the Hub")
     parser.add_argument("--data-license", required=True, help="license of the data")
     parser.add_argument("--license", default="apache-2.0", help="license of the weights")
+    parser.add_argument("--earlier-run", type=Path, help="folder of the run that this one went on from")
     parser.add_argument("--recipe", type=Path, help="the recipe that the run followed, where it had it as options")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -72,6 +73,7 @@ def main() -> int:
         write_card(
             folder,
             run=run_of_recipe(arguments.run, arguments.recipe, Path(place)),
+            earlier_run=arguments.earlier_run,
             evaluation=evaluation,
             license=arguments.license,
             data_id=arguments.data_id,

@@ -221,6 +221,35 @@ def test_the_base_model_of_a_run_is_found_in_the_zoo(run):
     assert "The base model [`timm/poolformer_s12.sail_in1k`]" in text and check_card(folder) == []
 
 
+def test_a_run_that_went_on_from_another_tells_of_both(run, tmp_path):
+    first = make_run(tmp_path / "first", seed=1)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics |= {"preset": "pretrained weights"}
+    metrics["settings"] |= {"model": str(first / "model"), "epochs": 1}
+    save(run / "metrics.json", metrics)
+    path = write_card(run, earlier_run=first, license="apache-2.0", data_license="mit")
+    text = path.read_text(encoding="utf-8")
+    assert "base_model" not in text
+    accuracy = json.loads((first / "metrics.json").read_text())["evaluation"]["accuracy"]
+    assert "from the weights of an earlier run, told below" in text
+    assert "The earlier run, from random weights: 3 epochs" in text and f"{accuracy:.2%}".replace("%", " %") in text
+    assert str(tmp_path) not in text and check_card(run / "model") == []
+    assert write_card(run / "model").read_text(encoding="utf-8") == text  # anew, from metrics.json alone
+    refused(run, "expected .*other", earlier_run=tmp_path / "other")
+    with pytest.raises(ValueError, match="expected the run that went on from it") as error:
+        write_card(run / "model", earlier_run=first)
+    one_sentence(error)
+    earlier = json.loads((first / "metrics.json").read_text())
+    earlier["model"] |= {"name": "poolformer_s12.sail_in1k"}
+    save(first / "metrics.json", earlier | {"preset": "pretrained weights"})
+    folder = write_card(run, earlier_run=first, license="apache-2.0").parent
+    assert metrics_of(folder)["base_model"] == {"id": "timm/poolformer_s12.sail_in1k", "license": "apache-2.0"}
+
+
+def test_the_license_of_a_known_base_model_is_not_overruled(run):
+    refused(run, "is 'apache-2.0'", base_model="timm/poolformer_s12.sail_in1k", base_license="mit")
+
+
 def test_a_base_model_that_is_given(run):
     metrics = json.loads((run / "metrics.json").read_text())
     save(run / "metrics.json", {**metrics, "preset": "pretrained weights"})

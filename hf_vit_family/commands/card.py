@@ -22,6 +22,7 @@ def write(
     run: Annotated[
         Path | None, typer.Option(help="The run that made these weights: its folder or metrics.json.")
     ] = None,
+    earlier_run: Annotated[Path | None, typer.Option(help="The run that this one went on from.")] = None,
     evaluation: Annotated[
         Path | None, typer.Option(help="An evaluation of these very weights: its folder or metrics.json.")
     ] = None,
@@ -49,6 +50,7 @@ def write(
 
     choices = {
         "run": run,
+        "earlier_run": earlier_run,
         "evaluation": evaluation,
         "license": license,
         "license_name": license_name,

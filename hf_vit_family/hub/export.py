@@ -223,6 +223,8 @@ def _write_model(
     shell.config.__dict__.pop("auto_map", None)
     shell.save_pretrained(folder, max_shard_size=max_shard_size, state_dict=weights)
     path = folder / CONFIG_NAME
+    for shard in folder.glob("*.safetensors"):
+        shutil.copymode(path, shard)  # safetensors lets nobody else read its files
     config = json.loads(path.read_text(encoding="utf-8"))
     labels = label_names(model.config)
     config["id2label"] = {str(index): label for index, label in labels.items()}

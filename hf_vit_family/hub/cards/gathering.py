@@ -46,6 +46,7 @@ def gather(
     facts: Facts,
     *,
     run: str | Path | None,
+    earlier_run: str | Path | None,
     evaluation: str | Path | None,
     data_id: str | None,
     data_license: str | None,
@@ -58,6 +59,7 @@ def gather(
         folder: Hub-ready.
         facts: of the folder, with the metrics.json it already has.
         run: of the fine-tuning that made the weights.
+        earlier_run: the folder of the run whose model that one started from.
         evaluation: of evaluate_checkpoint on these weights; it wins over the run's.
         data_id, data_license: of the data, which a run may know by a local folder only.
         base_model, base_license: of the weights that training started from.
@@ -72,12 +74,18 @@ def gather(
         _check_same_model(trained, facts, run_folder)
         metrics = {key: metrics[key] for key in ("speed", *CHOICES) if key in metrics}
         metrics |= _of_run(trained, facts, data_id, base_model, base_license)
+        if earlier_run is not None:
+            # whatever the first run started from is the base of the second as well, with its license
+            told = _of_earlier_run(Path(earlier_run), trained, facts, data_id, base_model, base_license)
+            metrics |= {"base_model": told.pop("base_model"), "earlier_training": told}
         if evaluation is None:
             _check_same_weights(trained, run_folder, digests, folder)
+    elif earlier_run is not None:
+        raise ValueError(f"{earlier_run} was given as the earlier run; expected the run that went on from it as well.")
     elif base_model is not None:
-        metrics["base_model"] = {"id": base_model, "license": base_license or _zoo_license(base_model)}
+        metrics["base_model"] = _base_model(base_model, base_license)
     elif base_license is not None and metrics.get("base_model"):
-        metrics["base_model"] = {**metrics["base_model"], "license": base_license}
+        metrics["base_model"] = _base_model(metrics["base_model"]["id"], base_license)
     if evaluation is not None:
         measured, evaluation_folder = read_run(evaluation)
         _check_same_model(measured, facts, evaluation_folder)
@@ -124,12 +132,12 @@ def _of_run(
     pretrained = trained.get("preset") == "pretrained weights"
     base = None
     if base_model is not None:
-        base = {"id": base_model, "license": base_license or _zoo_license(base_model)}
+        base = _base_model(base_model, base_license)
     elif pretrained and known:
         checkpoint = CHECKPOINTS[start][1] if start in CHECKPOINTS else VARIANTS[start].checkpoints[0]
-        base = {"id": checkpoint.repo_id, "license": base_license or checkpoint.license}
+        base = _base_model(checkpoint.repo_id, base_license)
     elif pretrained and is_hub_id(start) and not Path(start).exists():
-        base = {"id": start, "license": base_license or _zoo_license(start)}
+        base = _base_model(start, base_license)
     recipe = settings.get("recipe")
     result = {
         "model": {"name": variant if known and _is_variant(facts, variant) else None},
@@ -146,6 +154,42 @@ def _of_run(
     if result.get("command"):
         result["command"] = command_without_paths(result["command"], names)
     return result
+
+
+def _base_model(repo_id: str, license: str | None) -> dict[str, Any]:
+    """A base model with its license; what the zoo knows of it is not overruled."""
+    known = _zoo_license(repo_id)
+    if license is not None and known is not None and license != known:
+        raise ValueError(f"The license of {repo_id} was given as {license!r}; it is {known!r}.")
+    return {"id": repo_id, "license": license or known}
+
+
+def _of_earlier_run(
+    run: Path,
+    trained: Mapping[str, Any],
+    facts: Facts,
+    data_id: str | None,
+    base_model: str | None,
+    base_license: str | None,
+) -> dict[str, Any]:
+    """What is told of the run whose model another one started from.
+
+    Raises:
+        ValueError: the other one started from something else.
+    """
+    started_from = (trained.get("settings") or {}).get("model")
+    if not isinstance(started_from, str) or Path(started_from).absolute() != (run / "model").absolute():
+        raise ValueError(
+            f"The run started from {started_from}; expected {run / 'model'}, the model of the earlier run."
+        )
+    earlier, _ = read_run(run)
+    _check_same_model(earlier, facts, run)
+    told = _of_run(earlier, facts, data_id, base_model, base_license)
+    kept = ("recipe", "training", "preset", "command", "commit", "machine", "finished")
+    return {key: told[key] for key in kept if told.get(key)} | {
+        "base_model": told["base_model"],
+        "accuracy": earlier["evaluation"].get("accuracy"),
+    }
 
 
 def _is_variant(facts: Facts, name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .facts import Facts
-from .formatting import code, count_of, duration, escaped, hub_model, plain, whole
+from .formatting import code, count_of, duration, escaped, hub_model, percent, plain, whole
 from .limits import data_name
 from .metadata import is_hub_id
 
@@ -67,20 +67,41 @@ def training_of(facts: Facts) -> dict[str, Any] | None:
         if needed and (not settings.get(needed) if wanted is None else settings.get(needed) != wanted):
             continue
         rows.append((key.replace("_", " "), escaped(plain(value))))
-    speed = training.get("images_per_second")
     images = f"{whole(data['training_images'])} images of " if data.get("training_images") else ""
+    return {
+        "data": images + (data_name(facts)),
+        "start": _start(facts),
+        "took": _took(training),
+        "recipe": facts.metrics.get("recipe"),
+        "rows": rows,
+        "by": provenance(facts.metrics),
+        "earlier": _earlier(facts),
+    }
+
+
+def _took(training: Mapping[str, Any]) -> str:
+    """Epochs, steps, time, throughput and precision."""
+    speed = training.get("images_per_second")
     took = [f"{training['epochs']} epochs" if training.get("epochs") else None]
     took += [f"{whole(training['steps'])} steps" if training.get("steps") else None]
     took += [duration(training["seconds"]) if training.get("seconds") else None]
     took += [f"{whole(speed)} images a second" if speed else None]
     took += [f"precision {training['precision']}" if training.get("precision") else None]
+    return ", ".join(part for part in took if part)
+
+
+def _earlier(facts: Facts) -> dict[str, Any] | None:
+    """The run that this one went on from; None for none."""
+    earlier = facts.section("earlier_training")
+    if not earlier:
+        return None
+    accuracy = earlier.get("accuracy")
     return {
-        "data": images + (data_name(facts)),
-        "start": _start(facts),
-        "took": ", ".join(part for part in took if part),
-        "recipe": facts.metrics.get("recipe"),
-        "rows": rows,
-        "by": provenance(facts.metrics),
+        "start": "random weights" if earlier.get("preset") != "pretrained weights" else "the base model's weights",
+        "took": _took(earlier.get("training") or {}),
+        "recipe": earlier.get("recipe"),
+        "accuracy": None if accuracy is None else percent(accuracy),
+        "by": provenance(earlier),
     }
 
 
@@ -95,6 +116,8 @@ def _switched_off(key: str, value: Any) -> bool:
 
 def _start(facts: Facts) -> str:
     base, settings = facts.section("base_model"), facts.section("settings")
+    if facts.section("earlier_training"):
+        return "the weights of an earlier run, told below"
     if base.get("id"):
         return f"the weights of {hub_model(base['id']) if is_hub_id(base['id']) else code(base['id'])}"
     if facts.metrics.get("preset") == "pretrained weights" and settings.get("model"):

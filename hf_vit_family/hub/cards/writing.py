@@ -30,6 +30,7 @@ def write_card(
     folder: str | os.PathLike,
     *,
     run: str | os.PathLike | None = None,
+    earlier_run: str | os.PathLike | None = None,
     evaluation: str | os.PathLike | None = None,
     license: str | None = None,
     license_name: str | None = None,
@@ -54,6 +55,7 @@ def write_card(
         folder: Hub-ready; or the folder of a fine-tuning run, whose `model` folder it is then, with the run.
         run: the fine-tuning run that made these weights, its folder or its metrics.json: training and evaluation. Local
             paths in it are replaced by what they end in.
+        earlier_run: the folder of the run that this one went on from, with another recipe; the card tells of both.
         evaluation: of evaluate_checkpoint on these very weights, its folder or its metrics.json.
         license: of the model, as the Hub calls it (`"apache-2.0"`); `"other"` with `license_name` and `license_link`.
             By default what the folder says already, or for a converted checkpoint the license of its source.
@@ -87,6 +89,7 @@ def write_card(
         folder,
         replace(facts, metrics=_with_conversion(facts.metrics, conversion)),
         run=run,
+        earlier_run=earlier_run,
         evaluation=evaluation,
         data_id=data_id,
         data_license=data_license,
@@ -195,6 +198,7 @@ _ORDER = (
     "evaluation",
     "evaluated_by",
     "data",
+    "earlier_training",
     "training",
     "settings",
     "recipe",
