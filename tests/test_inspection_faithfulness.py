@@ -1,13 +1,19 @@
 """Deletion, insertion, pointing and the randomisation check against models whose answer is known."""
 
 import itertools
+import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer
 from torch import nn
 from zoo_models import TINY, shown, tiny_model
 
+import hf_vit_family
+from hf_vit_family.hub.export import export
 from hf_vit_family.inspection import (
     EXPLANATIONS,
     compare_explanations,
@@ -258,6 +264,40 @@ def test_a_comparison_has_both_and_stays_with_its_explanations():
     assert record["explanations"]["grad_cam"]["deletion"]["mean"] == score.deletion.mean
     table = comparison_table([comparison, comparison]).splitlines()
     assert len(table) == 2 + 2 * len(names) and table[0].count("|") == table[5].count("|") == 10
+
+
+def test_the_script_writes_table_and_json(tmp_path, capsys):
+    """Two models on some of the images that come with the package."""
+    pytest.importorskip("datasets", reason="the extra training brings it")
+    script = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "compare_explanations.py"))
+    names = (Path(hf_vit_family.__file__).parent / "assets" / "fashion_mnist_classes.txt").read_text().splitlines()[1:]
+    torch.manual_seed(0)
+    for family in ("twins", "poolformer"):
+        model = tiny_model(family, num_labels=len(names), image_size=32)
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: index for index, name in enumerate(names)}
+        export(model, tmp_path / family)
+        settings = json.loads((tmp_path / family / "preprocessor_config.json").read_text())
+        settings.update(size={"height": 32, "width": 32}, crop_pct=1.0)
+        (tmp_path / family / "preprocessor_config.json").write_text(json.dumps(settings))
+    models = [str(tmp_path / family) for family in ("twins", "poolformer")]
+    options = {"data": "fashion_mnist", "eval_split": None, "images": 6, "patches": 4, "steps": 4, "sanity_images": 3}
+    options |= {"deletion_filling": "zero", "insertion_filling": "blur", "batch_size": 32, "seed": 0, "device": "cpu"}
+    options |= {"threads": None, "output": tmp_path / "out"}
+    script["main"](models, explanations="grad_cam,random", **options)
+    report = json.loads((tmp_path / "out" / "explanations.json").read_text())
+    assert report["date"] and report["command"] and report["machine"]["processor"]
+    assert [record["family"] for record in report["comparisons"]] == ["hfvf_twins", "hfvf_poolformer"]
+    for record in report["comparisons"]:
+        assert record["images"] == 6 and record["sanity_images"] == 3 and record["image_size"] == [32, 32]
+        assert 0 <= record["accuracy"] <= 1 and len(record["explanations"]["random"]["deletion_curve"]) == 5
+    page = (tmp_path / "out" / "explanations.md").read_text()
+    assert page.count("\n| hfvf_") == 4 and "16 patches in 4 steps" in page and "replaced by zero" in page
+    assert str(tmp_path) not in page
+    capsys.readouterr()
+    with pytest.raises(typer.Exit):
+        script["main"](models[1:], explanations="legrad", **options)
+    assert "expected one of grad_cam" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------- bad input

@@ -128,6 +128,23 @@ def comparison_table(comparisons: Sequence[Comparison], baseline: str = "random"
     return markdown_table([*columns, "ms an image"], rows)
 
 
+def comparison_notes(comparisons: Sequence[Comparison]) -> str:
+    """How each model of the table was measured, as a Markdown list."""
+    lines = []
+    for comparison in comparisons:
+        first, accuracy = comparison.scores[0], comparison.accuracy
+        right = "" if accuracy is None else f" ({accuracy:.1%} classified right)"
+        height, width = comparison.image_size
+        lines.append(
+            f"* {comparison.model}: {comparison.parameters:,} parameters; {comparison.images} images of "
+            f"{height}x{width} pixels{right}; {first.patches} patches in {first.steps} steps, deleted ones replaced by "
+            f"{first.deletion_filling}, insertion from {first.insertion_filling}; sanity check on "
+            f"{comparison.sanity_images} images with {_sets(len(comparison.checks[0].seeds))} of random weights; "
+            f"{comparison.seconds:.0f} s."
+        )
+    return "\n".join(lines)
+
+
 def as_record(comparison: Comparison) -> dict[str, Any]:
     """A comparison as JSON holds it: intervals and mean curves."""
     checks = {check.explanation: check for check in comparison.checks}
@@ -162,3 +179,7 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
             for score in comparison.scores
         },
     }
+
+
+def _sets(count: int) -> str:
+    return "one set" if count == 1 else f"{count} sets"
