@@ -84,7 +84,7 @@ def _predict_batch(
         yield Prediction(path, indices, labels, tuple(scores.tolist()))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would leave tensors in BEiT that no gradient can pass
 def _scores(model: PreTrainedModel, pixels: list[torch.Tensor]) -> torch.Tensor:
     """(images, classes) on the CPU: probabilities of exclusive or of independent classes, or a regression's outputs."""
     if not pixels:
