@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from .rollout import check_pixel_values
+from .checks import check_pixel_values
 
 WIDTH = 0.25  # standard deviation of the Gaussian, as a share of each side
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from .anatomy import ANATOMIES, find_anatomy
+from .checks import check_pixel_values
 from .hidden import choose_blocks, evaluating, hidden_maps, hooked
-from .rollout import check_pixel_values
 
 Layers = Sequence[int | str] | None
 

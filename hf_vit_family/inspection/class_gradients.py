@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from .anatomy import Call, find_anatomy
 from .batch_norms import exact_gradients
-from .hidden import check_image_size, evaluating
-from .rollout import check_pixel_values, choose_classes
+from .checks import check_image_size, check_pixel_values, choose_classes
+from .hidden import evaluating
 
 
 def input_gradient(

@@ -9,11 +9,11 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from .checks import choose_classes
 from .explanations import Explain, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .probabilities import check_count, check_images, predict, predict_class
-from .rollout import choose_classes
 
 STEPS = 10
 

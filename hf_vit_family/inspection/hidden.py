@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The map of tokens behind every block, for every family."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
-from .rollout import check_pixel_values
-
-FIXED_SIZE = ("vit", "deit", "pvt")  # their position embeddings are of one grid
+from .checks import check_image_size, check_pixel_values
 
 
 @dataclass(frozen=True)
@@ -103,49 +100,6 @@ def choose_blocks(blocks: Sequence[Block], layers: Sequence[int] | None) -> list
         if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
             raise ValueError(f"layer {layer!r} was given; the model has blocks 0 to {count - 1}.")
     return [layer % count for layer in chosen]
-
-
-def check_image_size(model: PreTrainedModel, pixel_values: torch.Tensor) -> None:
-    """Refuse images that transformers' models would stumble over, where theirs is no plain sentence.
-
-    Raises:
-        ValueError: another number of channels, another size than the position embeddings of ViT, DeiT and PVT have, or
-            maps smaller than a window of Swin, a key of PVTv2 or a patch of MobileViTV2.
-    """
-    config = model.config
-    channels, height, width = pixel_values.shape[1:]
-    if channels != config.num_channels:
-        raise ValueError(f"pixel_values has {channels} channels; expected {config.num_channels}.")
-    size = getattr(config, "image_size", None)
-    expected = (size, size) if isinstance(size, int) else size
-    if config.model_type in FIXED_SIZE and (height, width) != tuple(expected):
-        raise ValueError(
-            f"pixel_values is {height}x{width} pixels; a {config.model_type} takes its own "
-            f"{expected[0]}x{expected[1]} alone."
-        )
-    least = _least_side(model)
-    if min(height, width) < least:
-        raise ValueError(
-            f"pixel_values is {height}x{width} pixels; this {config.model_type} takes at least {least}x{least}."
-        )
-
-
-def _least_side(model: PreTrainedModel) -> int:
-    """In pixels; 1 for families that take any size, or say themselves what they take.
-
-    Every stage halves the map, rounded up: it has n tokens from (n - 1) * (pixels of a token) + 1 on.
-    """
-    config = model.config
-    if config.model_type == "swin":
-        stages = enumerate(model.base_model.encoder.layers)
-        needed = [(config.patch_size * 2**index, int(stage.blocks[0].window_size)) for index, stage in stages]
-    elif config.model_type == "pvt_v2" and not config.linear_attention:
-        needed = [(math.prod(config.strides[: index + 1]), ratio) for index, ratio in enumerate(config.sr_ratios)]
-    elif config.model_type == "mobilevitv2":
-        needed = [(config.output_stride, config.patch_size)]
-    else:
-        needed = []
-    return max([pixels * (tokens - 1) + 1 for pixels, tokens in needed], default=1)
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from transformers import PreTrainedModel
 
 from .anatomy import Anatomy, Call, find_anatomy
 from .capture import capture_attention
-from .hidden import check_image_size, hooked
+from .checks import check_image_size, check_pixel_values, choose_classes
+from .hidden import hooked
 from .mixing import Mixing
 from .patches import to_grid
 from .raw import find_places
-from .rollout import check_pixel_values, choose_classes, find_mixing
+from .rollout import find_mixing
 from .walk import Walk
 
 

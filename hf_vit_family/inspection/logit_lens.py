@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
-from .hidden import check_image_size, choose_blocks, evaluating, run_blocks
-from .rollout import check_pixel_values
+from .checks import check_image_size, check_pixel_values
+from .hidden import choose_blocks, evaluating, run_blocks
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from .checks import choose_classes
 from .patches import GRID, check_grid, fill_patches, make_filling
 from .probabilities import check_count, check_images, predict, predict_class
-from .rollout import choose_classes
 
 
 def occlusion_map(

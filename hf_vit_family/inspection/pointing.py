@@ -8,11 +8,11 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from .checks import choose_classes
 from .explanations import Explain, choose_explanations
 from .faithfulness import check_maps
 from .intervals import Interval, markdown_table, mean_interval
 from .probabilities import check_count, check_images, predict
-from .rollout import choose_classes
 
 
 @dataclass(frozen=True)

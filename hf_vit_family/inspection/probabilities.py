@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
-from .hidden import check_image_size, evaluating
-from .rollout import check_pixel_values, choose_classes
+from .checks import check_image_size, check_pixel_values, choose_classes
+from .hidden import evaluating
 
 
 def predict(model: PreTrainedModel, pixel_values: torch.Tensor, batch_size: int = 256) -> torch.Tensor:

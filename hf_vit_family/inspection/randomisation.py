@@ -11,12 +11,12 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from .checks import choose_classes
 from .explanations import Explain, choose_explanations
 from .faithfulness import check_maps
 from .hidden import hooked
 from .intervals import Interval, markdown_table, mean_interval, rank_correlation
 from .probabilities import check_count, check_images, predict
-from .rollout import choose_classes
 
 LIMIT = 0.5
 MEASURED = 64  # images that statistics of batch norms are taken from

@@ -8,8 +8,9 @@ import torch
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
+from .checks import check_image_size, check_pixel_values
 from .mixing import Mixing
-from .rollout import check_pixel_values, find_mixing
+from .rollout import find_mixing
 from .walk import Walk
 
 CLASS_TOKEN = "class"
@@ -41,6 +42,7 @@ def attention_map(
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
+    check_image_size(model, pixel_values)
     modules = mixing.layers(model)
     layer = check_layer(layer, len(modules))
     (captured,), _ = capture_attention(model, pixel_values, modules, layers=[layer])
@@ -81,6 +83,7 @@ def attention_distance(
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
+    check_image_size(model, pixel_values)
     count = len(mixing.layers(model))
     chosen = [check_layer(layer, count) for layer in (range(count) if layers is None else layers)]
     captured, _ = capture_attention(model, pixel_values, mixing.layers(model), layers=chosen)

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
+from .checks import check_image_size, check_pixel_values, choose_classes
 from .mixing import MIXINGS, Mixing
 from .operators import stencil, stencil_of, with_residual
 from .walk import Walk
@@ -49,6 +50,7 @@ def attention_rollout(
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
+    check_image_size(model, pixel_values)
     if head_fusion not in FUSIONS:
         raise ValueError(f"head_fusion={head_fusion!r} was given; expected one of {', '.join(FUSIONS)}.")
     if not 0 <= discard_ratio < 1:
@@ -87,6 +89,7 @@ def gradient_rollout(
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
+    check_image_size(model, pixel_values)
     with torch.enable_grad():
         captured, outputs = capture_attention(model, pixel_values, mixing.layers(model), gradients=True)
         classes = choose_classes(outputs.logits, target)
@@ -196,28 +199,3 @@ def find_mixing(model: nn.Module) -> Mixing:
             f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(MIXINGS)}."
         )
     return MIXINGS[model_type]
-
-
-def check_pixel_values(pixel_values: torch.Tensor) -> None:
-    """Refuse what is no batch of images."""
-    if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 4:
-        shape = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
-        raise ValueError(f"pixel_values is {shape}; expected a batch (batch, channels, height, width).")
-
-
-def choose_classes(logits: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:
-    """(batch,) class indices: the ones asked for, or the predicted ones.
-
-    Raises:
-        ValueError: a class that the model does not have, or not one for each image.
-    """
-    batch, count = logits.shape
-    if target is None:
-        return logits.argmax(1)
-    classes = torch.as_tensor(target, device=logits.device).reshape(-1)
-    classes = classes.expand(batch) if len(classes) == 1 else classes
-    if len(classes) != batch or classes.dtype.is_floating_point or classes.min() < 0 or classes.max() >= count:
-        raise ValueError(
-            f"target={target!r} was given; expected a class from 0 to {count - 1}, or one for each of {batch} images."
-        )
-    return classes

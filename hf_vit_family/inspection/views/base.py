@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..checks import choose_classes
 from ..mixing import MIXINGS
-from ..rollout import choose_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
