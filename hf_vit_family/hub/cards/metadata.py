@@ -71,7 +71,7 @@ def card_data(facts: Facts) -> ModelCardData:
         library_name="transformers",
         pipeline_tag=facts.task,
         base_model=base,
-        datasets=[data] if is_hub_id(data) else _datasets_of(facts),
+        datasets=[data] if is_hub_id(data) else published_datasets(facts),
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         tags=tags,
         model_name=title_of(facts) if results else None,
@@ -132,7 +132,7 @@ def _base_model(facts: Facts) -> str | None:
     return base if is_hub_id(base) else None
 
 
-def _datasets_of(facts: Facts) -> list[str] | None:
+def published_datasets(facts: Facts) -> list[str] | None:
     """What published weights were trained on, as far as their classes or their tag tell."""
     source = facts.checkpoint.tag if facts.checkpoint else facts.section("conversion").get("source") or ""
     return ["ILSVRC/imagenet-1k"] if re.search(r"in1k$", source) else None

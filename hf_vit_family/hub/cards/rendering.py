@@ -14,7 +14,7 @@ from . import formatting
 from .facts import Facts
 from .formatting import code, count_of, decimal, escaped, hub_data, hub_model, link, percent, plain, whole
 from .limits import data_name, limits_of, use_of
-from .metadata import card_data, is_hub_id, short_title, title_of
+from .metadata import card_data, is_hub_id, published_datasets, short_title, title_of
 from .training import provenance, training_of
 
 TEMPLATE = "model_card.md.jinja"
@@ -332,6 +332,9 @@ def _licenses(facts: Facts) -> list[str]:
         stated = data.get("license")
         where = hub_data(data["name"]) if is_hub_id(data["name"]) else code(data["name"])
         lines.append(f"The data {where}: {_license(stated) if stated else 'not stated'}.")
+    else:
+        for name in published_datasets(facts) or ():
+            lines.append(f"The data {hub_data(name)}: no license that is known here; its own terms of access apply.")
     if facts.custom_code:
         lines.append("The Python files of the repository: apache-2.0, as hf_vit_family itself.")
     return lines
