@@ -398,6 +398,17 @@ def test_nothing_of_the_model_changes(family):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_beit_after_inference_mode():
+    """transformers keeps a tensor of the first pass for all models of the process."""
+    model, pixel_values = random_model("beit"), images("beit")
+    index = next(module for module in model.modules() if hasattr(module, "generate_relative_position_index"))
+    before = type(index).generate_relative_position_index
+    with torch.inference_mode():
+        model(pixel_values)
+    assert gradient_rollout(model, pixel_values).shape == (2, 4, 4)
+    assert type(index).generate_relative_position_index is before
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 

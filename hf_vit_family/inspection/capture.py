@@ -39,12 +39,30 @@ def inspected(model: PreTrainedModel) -> Iterator[None]:
         model.eval()
         if switch:
             model.set_attn_implementation("eager")
-        yield
+        with fresh_position_index(model):
+            yield
     finally:
         if switch:
             model.set_attn_implementation(implementation)
         for module, flag in training.items():
             module.training = flag
+
+
+@contextmanager
+def fresh_position_index(model: nn.Module) -> Iterator[None]:
+    """Let BEiT make its position index anew in the block.
+
+    transformers keeps the index for all models of a process; one that was made in inference mode lets no gradient pass.
+    """
+    owners = {type(module) for module in model.modules() if hasattr(module, "generate_relative_position_index")}
+    cached = {owner: owner.generate_relative_position_index for owner in owners}
+    try:
+        for owner, function in cached.items():
+            owner.generate_relative_position_index = staticmethod(getattr(function, "__wrapped__", function))
+        yield
+    finally:
+        for owner, function in cached.items():
+            owner.generate_relative_position_index = staticmethod(function)
 
 
 def capture_attention(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
+from .capture import fresh_position_index
 from .checks import check_image_size, check_pixel_values
 
 
@@ -108,7 +109,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     training = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        yield
+        with fresh_position_index(model):
+            yield
     finally:
         for module, flag in training.items():
             module.training = flag

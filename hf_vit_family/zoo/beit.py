@@ -16,7 +16,11 @@ FAMILY = Family(
         "attention: eager, sdpa (the relative positions are passed as a mask, so neither flash nor flex)",
         "hidden states and attentions, activation checkpointing per block, backbone",
     ),
-    notes=("other input sizes than the checkpoint's run with interpolated relative-position biases",),
+    notes=(
+        "other input sizes than the checkpoint's run with interpolated relative-position biases",
+        "after a forward pass under torch.inference_mode() no BEiT of the process can be trained, as transformers "
+        "keeps the position index that it made there: use torch.no_grad()",
+    ),
 )
 
 _MICROSOFT = "Microsoft, github.com/microsoft/unilm"
