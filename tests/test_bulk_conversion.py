@@ -249,6 +249,7 @@ def start(hub: str, home: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_over_http(repositories, tmp_path):
     """Downloads by both libraries from the Hub; killed in the middle of the second; one repository is missing."""
     folder, home = tmp_path / "converted", tmp_path / "hf"
