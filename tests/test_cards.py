@@ -683,7 +683,7 @@ def test_placeholders(text, found):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("see /work/runs/x.", "/work/runs/x."),
+        ("see /srv/runs/x.", "/srv/runs/x."),
         ("~/runs", "~/runs"),
         (r"in C:\Users\jo", r"C:\Users\jo"),
         ("file:///srv/x", "file:///srv/x"),

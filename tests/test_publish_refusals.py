@@ -251,7 +251,7 @@ PATHS = r"""
 "data_dir": "/Users/me/Pictures"
 cached in /tmp/pytest-0/x.
 --output_dir=/root
-ran in (/root/runs/1)
+ran in (/home/jo/runs/1)
 C:\Users\me\x.png
 "C:\\Users\\me\\x.png"
 d:/Projects/vit
