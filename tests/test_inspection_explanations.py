@@ -1,10 +1,13 @@
 """Class-specific explanations against formulas that are written out here."""
 
+from functools import partial
+
 import pytest
 import torch
+import zoo_models
 from torch import nn
 from torch.nn import functional as F
-from zoo_models import TINY, shown, tiny_model
+from zoo_models import TINY, images, shown, tiny_model
 
 from hf_vit_family.inspection import (
     EXPLANATIONS,
@@ -27,21 +30,7 @@ from hf_vit_family.inspection.patches import (
     to_grid,
 )
 
-
-def random_model(family, **overrides):
-    """Weights large enough that every gradient is far from zero."""
-    torch.manual_seed(0)
-    model = tiny_model(family, num_labels=5, **overrides).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim >= 2:
-                parameter.normal_(std=1.5 * parameter[0].numel() ** -0.5)
-    return model
-
-
-def images(family, size=None, batch=2):
-    size = size or (TINY[family][2],) * 2
-    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+random_model = partial(zoo_models.random_model, num_labels=5)
 
 
 def state_of(model):

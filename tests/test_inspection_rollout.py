@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from zoo_models import TINY, shown, tiny_model
+from zoo_models import TINY, images, random_model, shown, tiny_model
 
 from hf_vit_family import create_model
 from hf_vit_family.inspection import attention_map, attention_rollout, gradient_rollout, mixing_map
@@ -16,22 +16,6 @@ from hf_vit_family.inspection.walk import Walk
 
 FAMILIES = [family for family in TINY if family != "poolformer"]
 ANY_SIZE = ["twins", "maxvit", "pvt_v2", "cvt", "mobilevit"]
-
-
-def random_model(family, **overrides):
-    """Weights large enough that attention is far from even."""
-    torch.manual_seed(0)
-    model = tiny_model(family, **overrides)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim >= 2:
-                parameter.normal_(std=1.5 * parameter[0].numel() ** -0.5)
-    return model
-
-
-def images(family, size=None, batch=2):
-    size = size or (TINY[family][2],) * 2
-    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
 def captured(model, pixel_values):
