@@ -26,7 +26,13 @@ import typer
 from PIL import Image
 
 from hf_vit_family import load_image_processor, load_model
-from hf_vit_family.inspection.comparison import as_record, compare_explanations, comparison_notes, comparison_table
+from hf_vit_family.inspection.comparison import (
+    as_record,
+    compare_explanations,
+    comparison_notes,
+    comparison_summary,
+    comparison_table,
+)
 from hf_vit_family.machine import processor_name
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
 from hf_vit_family.training.configuration import DataSettings
@@ -83,7 +89,7 @@ def main(
     except (ValueError, OSError) as error:
         print(f"compare_explanations: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    print(f"{comparison_table(comparisons)}\n\n{comparison_notes(comparisons)}")
+    print(f"{comparison_summary(comparisons)}\n\n{comparison_notes(comparisons)}")
 
 
 def _prepare(name: str, labelled: LabelledImages, classes: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +129,8 @@ def _write(output: Path | None, comparisons: list, labelled: LabelledImages, dev
         "comparisons": [as_record(comparison) for comparison in comparisons],
     }
     (output / "explanations.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    page = f"{comparison_table(comparisons)}\n\n{comparison_notes(comparisons)}\n"
+    parts = [comparison_summary(comparisons), comparison_table(comparisons), comparison_notes(comparisons)]
+    page = "\n\n".join(parts) + "\n"
     (output / "explanations.md").write_text(page, encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ from hf_vit_family.inspection import (
     randomisation_check,
     score_faithfulness,
 )
-from hf_vit_family.inspection.comparison import as_record, comparison_table
+from hf_vit_family.inspection.comparison import as_record, comparison_summary, comparison_table
 from hf_vit_family.inspection.faithfulness import as_table, curve_areas
 from hf_vit_family.inspection.intervals import mean_interval, rank_correlation
 from hf_vit_family.inspection.pointing import pointing_table
@@ -264,6 +264,14 @@ def test_a_comparison_has_both_and_stays_with_its_explanations():
     assert record["explanations"]["grad_cam"]["deletion"]["mean"] == score.deletion.mean
     table = comparison_table([comparison, comparison]).splitlines()
     assert len(table) == 2 + 2 * len(names) and table[0].count("|") == table[5].count("|") == 10
+    cells = [cell.strip() for cell in comparison_summary([comparison]).splitlines()[2].strip("|").split("|")]
+    assert cells[:2] == ["pool", "80.0%"]
+    best = max(comparison.scores, key=lambda score: score.difference.mean)
+    failed = {check.explanation for check in comparison.checks if not check.passed}
+    for name, score, cell in zip(names, comparison.scores, cells[2:], strict=True):
+        assert str(score.difference) in cell
+        assert cell.startswith("**") == (score is best or best.better_than(score).low <= 0), name
+        assert ("†" in cell) == (name in failed and name not in ("centre_gaussian", "random")), name
 
 
 def test_the_script_writes_table_and_json(tmp_path, capsys):
@@ -292,7 +300,7 @@ def test_the_script_writes_table_and_json(tmp_path, capsys):
         assert record["images"] == 6 and record["sanity_images"] == 3 and record["image_size"] == [32, 32]
         assert 0 <= record["accuracy"] <= 1 and len(record["explanations"]["random"]["deletion_curve"]) == 5
     page = (tmp_path / "out" / "explanations.md").read_text()
-    assert page.count("\n| hfvf_") == 4 and "16 patches in 4 steps" in page and "replaced by zero" in page
+    assert page.count("\n| hfvf_") == 2 + 4 and "16 patches in 4 steps" in page and "replaced by zero" in page
     assert str(tmp_path) not in page
     capsys.readouterr()
     with pytest.raises(typer.Exit):

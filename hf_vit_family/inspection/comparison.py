@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .explanations import Explain
+from .explanations import BASELINES, Explain
 from .faithfulness import STEPS, Faithfulness, score_faithfulness
 from .intervals import markdown_table
 from .patches import GRID
@@ -126,6 +126,30 @@ def comparison_table(comparisons: Sequence[Comparison], baseline: str = "random"
     columns = ["model", "explanation", "deletion (low is good)", "insertion (high is good)", "insertion less deletion"]
     columns += [f"better than {baseline}", "correlation with random weights", "passes the sanity check"]
     return markdown_table([*columns, "ms an image"], rows)
+
+
+def comparison_summary(comparisons: Sequence[Comparison]) -> str:
+    """Insertion less deletion of every explanation, one row a model, as a Markdown table.
+
+    Bold is the best of a model together with those that are not measurably behind it: the 95 % interval of the
+    difference from it, image by image, holds zero. A dagger marks an explanation that fails the sanity check.
+    """
+    names = list(dict.fromkeys(score.explanation for comparison in comparisons for score in comparison.scores))
+    rows = []
+    for comparison in comparisons:
+        best = max(comparison.scores, key=lambda score: score.difference.mean)
+        failed = {check.explanation for check in comparison.checks if not check.passed}.difference(BASELINES)
+        cells = dict.fromkeys(names, "")
+        for score in comparison.scores:
+            text = str(score.difference)
+            if score is best or best.better_than(score).low <= 0:
+                text = f"**{text}**"
+            cells[score.explanation] = text + " †" * (
+                score.explanation in failed and score.explanation not in BASELINES
+            )
+        accuracy = "" if comparison.accuracy is None else f"{comparison.accuracy:.1%}"
+        rows.append([comparison.model, accuracy, *cells.values()])
+    return markdown_table(["model", "accuracy", *names], rows)
 
 
 def comparison_notes(comparisons: Sequence[Comparison]) -> str:

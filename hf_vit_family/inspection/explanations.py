@@ -34,6 +34,8 @@ EXPLANATIONS: dict[str, Explain] = {
     "centre_gaussian": centre_gaussian,
     "random": random_map,
 }
+# maps that know nothing of the model: what others are compared with
+BASELINES = ("centre_gaussian", "random")
 NEED_ATTENTION = ("attention_rollout", "gradient_rollout", "legrad")
 
 
