@@ -1,0 +1,105 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The frame of every page: heading, style sheet, footer, error boxes and text alternatives."""
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+import streamlit as st
+
+from .names import SPACES, addresses
+
+# One scale for all distances, 4 8 16 24 32 pixels. Colours come from config.toml: `currentColor` is the text's, which
+# stands out from the background of either theme.
+STYLE = """
+<style>
+:root { --hfvf-1: 4px; --hfvf-2: 8px; --hfvf-3: 16px; --hfvf-4: 24px; --hfvf-5: 32px; }
+[data-testid="stMainBlockContainer"] { padding: var(--hfvf-5) var(--hfvf-5) var(--hfvf-5); max-width: 1280px; }
+[data-testid="stMainBlockContainer"] h1 { padding: 0 0 var(--hfvf-2); font-size: 32px; }
+[data-testid="stMainBlockContainer"] h2 { padding: var(--hfvf-4) 0 var(--hfvf-2); font-size: 24px; }
+[data-testid="stMainBlockContainer"] h3 { padding: var(--hfvf-3) 0 var(--hfvf-1); font-size: 20px; }
+[data-testid="stMainBlockContainer"] p { max-width: 80ch; }
+[data-testid="stMainBlockContainer"] :focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding: var(--hfvf-4) var(--hfvf-3); }
+  [data-testid="stMainBlockContainer"] h1 { font-size: 24px; }
+  [data-testid="stMainBlockContainer"] h2 { font-size: 20px; }
+}
+@media (prefers-reduced-motion: reduce) {
+  * { animation-duration: 0.01ms !important; transition-duration: 0.01ms !important; }
+}
+</style>
+"""
+LIMITS = (
+    "A demonstration: images are reduced to 1,024 pixels on the longer side, at most 10 MB each, and are not kept. "
+    "A model can be wrong, and says nothing about what it was not trained on."
+)
+_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def begin(name: str) -> None:
+    """The top of a page: configuration, style, heading, purpose and the way to the other Spaces.
+
+    Args:
+        name: the Space, `"classify"`, `"inspect"` or `"architectures"`.
+    """
+    space = SPACES[name]
+    st.set_page_config(page_title=f"{space.title}: vision transformers", layout="wide")
+    st.html(STYLE)
+    st.title(space.title, anchor=False)
+    st.markdown(space.purpose)
+    where = addresses()
+    others = [
+        f"[{other.title}]({where[other.name]})"
+        if other.name in where
+        else f"{other.title} (`hf-vit-family space {other.name}`)"
+        for other in SPACES.values()
+        if other.name != name
+    ]
+    st.caption(f"The other pages of this project: {', '.join(others)}.")
+
+
+def end(name: str) -> None:
+    """The foot of a page: limits, licences of the example images, version.
+
+    Args:
+        name: the Space.
+    """
+    st.divider()
+    st.caption(LIMITS)
+    st.caption(
+        "Fashion-MNIST images: MIT licence, Zalando SE. Photographs: CC0 or public domain. Trained on Fashion-MNIST "
+        "by the authors of this package: the three small models that come with it, Apache-2.0."
+    )
+    st.caption(f"{_release()}, Apache-2.0. `hf-vit-family space {name}` runs this page on your own machine.")
+
+
+def problem(error: Exception | str) -> None:
+    """One sentence about what went wrong; the rest of the page stays.
+
+    Args:
+        error: the sentence, or an exception that holds it. It is shown as plain text.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    st.error(plain(text))
+
+
+def description(text: str) -> None:
+    """The text alternative of the picture or chart above, as a small caption that everybody can read."""
+    st.caption(plain(text))
+
+
+def dark() -> bool:
+    """Whether the visitor sees the dark theme."""
+    return st.context.theme.type == "dark"
+
+
+def plain(text: str) -> str:
+    """Text from outside as Markdown that shows it unchanged: no links, pictures, colours or formulas."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _release() -> str:
+    try:
+        return f"hf_vit_family {version('hf_vit_family')}"
+    except PackageNotFoundError:
+        return "hf_vit_family from a checkout"
