@@ -1,0 +1,139 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The page: choose an image and up to four models, see what each says, and how far they agree."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from .. import layout
+from ..choices import ChosenImage, choose_image, choose_model
+from . import card
+from .agreement import agreement, compared
+from .answers import Answer, Cost, classify, cost
+from .downloads import as_csv, as_json
+from .tables import markdown_table
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..models import ServedModel
+
+MOST_MODELS = 4
+
+
+def main() -> None:
+    """Draws the page."""
+    layout.begin("classify")
+    left, right = st.columns(2, gap="large")
+    with right:
+        names = choose_model("Models", several=True)
+        if len(names) > MOST_MODELS:
+            layout.problem(f"{len(names)} models were chosen, and the first {MOST_MODELS} of them are shown.")
+            names = names[:MOST_MODELS]
+    with left:
+        chosen = choose_image(_domain(names))
+    with right:
+        said = st.container()
+        st.caption("The address of this page keeps the models and the example: send it to share what you see.")
+    if not names:
+        said.info("Choose a model.")
+    elif chosen is None:
+        said.info("Choose an image.")
+    else:
+        _compare(names, chosen, said)
+    layout.end("classify")
+
+
+def _domain(names: tuple[str, ...]) -> str:
+    """Examples come from what the first model was trained on."""
+    from ...zoo.bundled import bundled_names
+
+    return "photograph" if names and names[0] not in bundled_names() else "fashion_mnist"
+
+
+def _compare(names: tuple[str, ...], chosen: ChosenImage, said) -> None:
+    st.header("What the models say" if len(names) > 1 else "What the model says", anchor=False)
+    answers: list[Answer] = []
+    costs: dict[str, Cost] = {}
+    for name, column in zip(names, st.columns(len(names), gap="medium"), strict=True):
+        with column:
+            st.subheader(layout.plain(name), anchor=False)
+            try:
+                served, answer, costs[name] = _ask(name, chosen)
+            except ValueError as error:
+                layout.problem(error)
+                continue
+            answers.append(answer)
+            card.draw(served, chosen, answer, costs[name])
+    if len(answers) > 1:
+        said.markdown(f"**Agreement.** {layout.plain(agreement(answers))}")
+        _pairs(answers)
+    if answers:
+        _measured(answers, costs)
+        _downloads(chosen, answers, costs)
+
+
+def _ask(name: str, chosen: ChosenImage) -> "tuple[ServedModel, Answer, Cost]":
+    with st.spinner(f"{layout.plain(name)} looks at the image."):
+        from ..models import serve
+        from ..turns import turn
+
+        with turn("classify the image"):
+            served = serve(name)
+            return served, _answer(name, chosen.digest, served, chosen.image), _cost(name, served)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _answer(name: str, digest: str, _served: "ServedModel", _image: "Image.Image") -> Answer:
+    return classify(_served, _image)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _cost(name: str, _served: "ServedModel") -> Cost:
+    return cost(_served)
+
+
+def _pairs(answers: list[Answer]) -> None:
+    """A table of every two models."""
+    pairs = compared(answers)
+    if not pairs:
+        return
+    st.header("Agreement", anchor=False)
+    rows = [
+        (
+            layout.plain(f"{pair.first} and {pair.second}"),
+            "yes" if pair.same_class else "no",
+            f"{pair.shared} of {pair.of}",
+            "–" if pair.overlap is None else f"{pair.overlap:.2f}",
+        )
+        for pair in pairs
+    ]
+    st.markdown(markdown_table(("Models", "Same class", "Top classes shared", "Overlap"), rows))
+    layout.description(
+        "Overlap is the sum, over all classes, of the smaller of the two probabilities: 1 where both models say "
+        "exactly the same, 0 where they have nothing in common."
+    )
+
+
+def _measured(answers: list[Answer], costs: dict[str, Cost]) -> None:
+    repeats = sorted({answer.repeats for answer in answers})
+    threads = costs[answers[0].model].threads
+    layout.description(
+        f"Latency: resizing, cropping and the model on one image, the median of {' or '.join(map(str, repeats))} runs. "
+        f"Images per second: in batches of eight. Both on this machine's CPU with {threads} "
+        f"thread{'s' if threads > 1 else ''}; other visitors' work slows them down."
+    )
+
+
+def _downloads(chosen: ChosenImage, answers: list[Answer], costs: dict[str, Cost]) -> None:
+    with st.container(horizontal=True):
+        st.download_button(
+            "Results as CSV", as_csv(chosen, answers), "classification.csv", "text/csv", on_click="ignore"
+        )
+        st.download_button(
+            "Results as JSON",
+            as_json(chosen, answers, costs),
+            "classification.json",
+            "application/json",
+            on_click="ignore",
+        )
