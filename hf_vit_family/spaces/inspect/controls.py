@@ -1,0 +1,86 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Controls whose choices depend on the model, and what becomes of a link that asks for something it does not have."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ..layout import problem
+from .methods import BY_TITLE, METHODS, Method, fitting, reason_against
+from .results import Subject
+
+PREDICTED = "predicted class"
+
+
+def settle(key: str, allowed: Sequence[Any], fallback: Any, sentence: str) -> None:
+    """Before a control is drawn, replace a choice that is not on offer, and say so.
+
+    The choice comes from the link, or was made for another model.
+
+    Args:
+        key: of the control, and in the link.
+        allowed: what is on offer.
+        fallback: what is shown instead.
+        sentence: what is said; `{}` stands for what was asked for.
+    """
+    if key in st.session_state:
+        asked = st.session_state[key]
+    elif key in st.query_params:
+        asked = st.query_params[key]
+    else:
+        return
+    if str(asked) in map(str, allowed):
+        return
+    problem(sentence.format(_short(asked)))
+    if key in st.session_state:
+        st.session_state[key] = fallback
+
+
+def choose_class(subject: Subject) -> int:
+    """The class to explain: the predicted one until another is chosen."""
+    labels = unique_labels(subject.served.labels)
+    options = [PREDICTED, *labels]
+    settle("class", options, PREDICTED, "This model has no class “{}”; the predicted class is explained.")
+    chosen = st.selectbox(
+        "Class to explain",
+        options,
+        key="class",
+        bind="query-params",
+        persist_state="session",
+        help=f"The model predicts {subject.label(subject.predicted)}.",
+    )
+    return subject.predicted if chosen == PREDICTED else labels.index(chosen)
+
+
+def choose_method(subject: Subject, key: str = "method", of_image: bool = False) -> Method:
+    """One of the methods that fit the family.
+
+    Args:
+        subject: what is looked at.
+        key: of the control, and in the link.
+        of_image: leave out methods whose map is the same for every image.
+    """
+    methods = [method for method in fitting(subject.model_type) if method.of_image or not of_image]
+    titles = [method.title for method in methods]
+    settle(key, titles, titles[0], f"“{{}}” is no method for this model; {titles[0]} is shown.")
+    return BY_TITLE[st.selectbox("Method", titles, key=key, bind="query-params", persist_state="session")]
+
+
+def list_unfit(model_type: str) -> None:
+    """The methods that do not fit a family, each with the reason."""
+    reasons = [reason_against(method, model_type) for method in METHODS]
+    left_out = [f"- {method.title}: {reason}" for method, reason in zip(METHODS, reasons, strict=True) if reason]
+    if left_out:
+        st.markdown("Not offered for this model:\n" + "\n".join(left_out))
+
+
+def unique_labels(labels: Iterable[str]) -> list[str]:
+    """The labels; those that several classes share get their index behind."""
+    named = [str(label) for label in labels]
+    return [f"{label} ({index})" if named.count(label) > 1 else label for index, label in enumerate(named)]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
