@@ -89,3 +89,16 @@ def _decoded(image: Image.Image, what: str) -> Image.Image:
         width, height = (max(1, round(side * MAX_SIDE / longest)) for side in rgb.size)
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
     return Image.frombytes("RGB", rgb.size, rgb.tobytes())
+
+
+def enlarged(image: Image.Image, side: int = 224) -> Image.Image:
+    """A small image with each pixel as a square, so that a browser does not blur it; a larger one as it is.
+
+    Args:
+        image: any image.
+        side: pixels that the longer side has at least.
+    """
+    factor = -(-side // max(image.size))
+    if factor <= 1:
+        return image
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
