@@ -126,8 +126,7 @@ def _example(domain: str, key: str) -> ChosenImage:
 
 
 def _example_title(name: str) -> str:
-    example = find_example(name)
-    return f"{example.title} ({'Fashion-MNIST' if example.domain == FASHION_MNIST else 'photograph'})"
+    return find_example(name).title
 
 
 def _uploaded(key: str) -> ChosenImage | None:

@@ -33,7 +33,7 @@ LIMITS = (
     "A demonstration: images are reduced to 1,024 pixels on the longer side, at most 10 MB each, and are not kept. "
     "A model can be wrong, and says nothing about what it was not trained on."
 )
-_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$~:|!&])")
 
 
 def begin(name: str) -> None:
