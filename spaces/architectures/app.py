@@ -1,0 +1,10 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The Space that explains the architectures."""
+
+import os
+
+os.environ["HFVF_LAZY_IMPORT"] = "1"  # the page's text does not wait for torch
+
+from hf_vit_family.spaces.architectures.page import main
+
+main()
