@@ -21,6 +21,7 @@ from .commands.convert import convert
 from .commands.inspect import inspect
 from .commands.publish import publish
 from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
+from .commands.space import space
 from .commands.verify import verify
 
 PROGRAM = "hf-vit-family"
@@ -161,6 +162,7 @@ app.add_typer(card_app)
 app.command()(convert)
 app.command()(inspect)
 app.command()(publish)
+app.command()(space)
 app.command()(verify)
 
 

@@ -1,0 +1,84 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""`hf-vit-family space`."""
+
+import importlib.util
+import socket
+import threading
+import time
+import urllib.request
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SCRIPT = Path(__file__).resolve().parents[1] / "spaces" / "local" / "app.py"
+FIRST_PORT = 8501
+_TRIES = 100
+_HOST = "127.0.0.1"
+
+
+def space(
+    name: Annotated[str, typer.Argument(help="classify, inspect or architectures.")],
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Without it, the first that is free from 8501 on.")
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Show the page in the browser.")] = True,
+) -> None:
+    """Run one of the Spaces on this machine, for this machine alone; Ctrl-C ends it.
+
+    classify: what models say of an image, side by side. inspect: what they attend to. architectures: how each family
+    works and what it costs.
+    """
+    from ..spaces.names import SPACES
+    from ..zoo.registry import unknown_name
+
+    if name not in SPACES:
+        raise unknown_name("Space", name, SPACES)
+    if importlib.util.find_spec("streamlit") is None:
+        raise ValueError("The Spaces need Streamlit, which is not installed: pip install 'hf_vit_family[spaces]'.")
+    port = _first_free_port() if port is None else port
+    if not _is_free(port):
+        raise ValueError(f"Port {port} is in use; name another with --port, or none for the first that is free.")
+    address = f"http://{_HOST}:{port}"
+    typer.echo(f"{SPACES[name].title}: {address} (Ctrl-C ends it)")
+    if open_browser:
+        threading.Thread(target=_open_when_ready, args=(address,), daemon=True).start()
+    _run_streamlit(name, port)
+
+
+def _run_streamlit(name: str, port: int) -> None:
+    """Until somebody ends it. The configuration lies beside the script and is the one of the containers."""
+    from streamlit.web.cli import main
+
+    arguments = ["run", str(SCRIPT), f"--server.port={port}", f"--server.address={_HOST}", "--", name]
+    main(args=arguments, prog_name="streamlit", standalone_mode=False)
+
+
+def _first_free_port() -> int:
+    for port in range(FIRST_PORT, FIRST_PORT + _TRIES):
+        if _is_free(port):
+            return port
+    raise ValueError(f"No port from {FIRST_PORT} to {FIRST_PORT + _TRIES - 1} is free; name one with --port.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server does after one that has just ended
+        try:
+            attempt.bind((_HOST, port))
+        except PermissionError:
+            raise ValueError(f"Port {port} may not be used by this account; name another with --port.") from None
+        except OSError:
+            return False
+    return True
+
+
+def _open_when_ready(address: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+            webbrowser.open(address)
+            return
+        time.sleep(0.2)
