@@ -13,14 +13,15 @@ from .names import SPACES, addresses
 STYLE = """
 <style>
 :root { --hfvf-1: 4px; --hfvf-2: 8px; --hfvf-3: 16px; --hfvf-4: 24px; --hfvf-5: 32px; }
-[data-testid="stMainBlockContainer"] { padding: var(--hfvf-5) var(--hfvf-5) var(--hfvf-5); max-width: 1280px; }
+/* above, room for Streamlit's bar of 60 pixels */
+[data-testid="stMainBlockContainer"] { padding: calc(2 * var(--hfvf-5)) var(--hfvf-5) var(--hfvf-5); max-width: 1280px; }
 [data-testid="stMainBlockContainer"] h1 { padding: 0 0 var(--hfvf-2); font-size: 32px; }
 [data-testid="stMainBlockContainer"] h2 { padding: var(--hfvf-4) 0 var(--hfvf-2); font-size: 24px; }
 [data-testid="stMainBlockContainer"] h3 { padding: var(--hfvf-3) 0 var(--hfvf-1); font-size: 20px; }
 [data-testid="stMainBlockContainer"] p { max-width: 80ch; }
 [data-testid="stMainBlockContainer"] :focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
 @media (max-width: 640px) {
-  [data-testid="stMainBlockContainer"] { padding: var(--hfvf-4) var(--hfvf-3); }
+  [data-testid="stMainBlockContainer"] { padding: calc(2 * var(--hfvf-5)) var(--hfvf-3) var(--hfvf-4); }
   [data-testid="stMainBlockContainer"] h1 { font-size: 24px; }
   [data-testid="stMainBlockContainer"] h2 { font-size: 20px; }
 }

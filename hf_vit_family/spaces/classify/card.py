@@ -28,7 +28,7 @@ def draw(served: "ServedModel", chosen: "ChosenImage", answer: Answer, cost: Cos
     st.altair_chart(top_classes(answer, chosen.label, layout.dark()), width="stretch", alt=in_words(answer))
     st.markdown(_figures(served, answer, cost))
     st.image(answer.seen.picture(), width=SEEN_WIDTH, alt=f"The image as {answer.model} sees it.")
-    layout.description(f"What the model sees. {answer.seen.preparation}")
+    layout.description(f"What {answer.model} sees. {answer.seen.preparation}")
 
 
 def _verdict(answer: Answer, true_label: str | None) -> str:
@@ -59,7 +59,10 @@ def _family(name: str) -> str:
     from ...zoo import FAMILIES
 
     family = FAMILIES.get(name)
-    return layout.plain(name) if family is None else f"[{family.title}]({family.paper_url})"
+    if family is None:
+        return layout.plain(name)
+    papers = family.paper_url.split(", ")
+    return ", ".join([f"[{family.title}]({papers[0]})", *(f"[second paper]({paper})" for paper in papers[1:])])
 
 
 def large(number: int) -> str:

@@ -42,7 +42,7 @@ def top_classes(answer: Answer, true_label: str | None, dark: bool) -> "altair.L
         x=altair.value(0), text="class:N"
     )
     numbers = base.mark_text(align="right", **text).encode(x=altair.value("width"), text="text:N")
-    chart = altair.layer(track, bars, names, numbers).properties(height=ROW * len(rows), description=in_words(answer))
+    chart = altair.layer(track, bars, names, numbers).properties(height=ROW * len(rows))
     return chart.configure_view(stroke=None)
 
 

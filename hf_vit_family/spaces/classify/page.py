@@ -6,41 +6,35 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from .. import layout
-from ..choices import ChosenImage, choose_image, choose_model
+from ..choices import ChosenImage, choose_image, choose_model, preview
 from . import card
 from .agreement import agreement, compared
 from .answers import Answer, Cost, classify, cost
 from .downloads import as_csv, as_json
-from .tables import markdown_table
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..models import ServedModel
 
-MOST_MODELS = 4
-
 
 def main() -> None:
     """Draws the page."""
     layout.begin("classify")
-    left, right = st.columns(2, gap="large")
-    with right:
-        names = choose_model("Models", several=True)
-        if len(names) > MOST_MODELS:
-            layout.problem(f"{len(names)} models were chosen, and the first {MOST_MODELS} of them are shown.")
-            names = names[:MOST_MODELS]
-    with left:
+    controls, picture = st.columns([3, 2], gap="large")
+    with controls:
+        names = choose_model("Models to compare", several=True)
         chosen = choose_image(_domain(names))
-    with right:
-        said = st.container()
         st.caption("The address of this page keeps the models and the example: send it to share what you see.")
+    if chosen is not None:
+        with picture:
+            preview(chosen)
     if not names:
-        said.info("Choose a model.")
+        st.info("Choose a model.")
     elif chosen is None:
-        said.info("Choose an image.")
+        st.info("Choose an image.")
     else:
-        _compare(names, chosen, said)
+        _compare(names, chosen)
     layout.end("classify")
 
 
@@ -51,8 +45,9 @@ def _domain(names: tuple[str, ...]) -> str:
     return "photograph" if names and names[0] not in bundled_names() else "fashion_mnist"
 
 
-def _compare(names: tuple[str, ...], chosen: ChosenImage, said) -> None:
+def _compare(names: tuple[str, ...], chosen: ChosenImage) -> None:
     st.header("What the models say" if len(names) > 1 else "What the model says", anchor=False)
+    together = st.container()
     answers: list[Answer] = []
     costs: dict[str, Cost] = {}
     for name, column in zip(names, st.columns(len(names), gap="medium"), strict=True):
@@ -66,7 +61,7 @@ def _compare(names: tuple[str, ...], chosen: ChosenImage, said) -> None:
             answers.append(answer)
             card.draw(served, chosen, answer, costs[name])
     if len(answers) > 1:
-        said.markdown(f"**Agreement.** {layout.plain(agreement(answers))}")
+        together.markdown(layout.plain(agreement(answers)))
         _pairs(answers)
     if answers:
         _measured(answers, costs)
@@ -94,23 +89,20 @@ def _cost(name: str, _served: "ServedModel") -> Cost:
 
 
 def _pairs(answers: list[Answer]) -> None:
-    """A table of every two models."""
+    """A line for every two models."""
     pairs = compared(answers)
     if not pairs:
         return
-    st.header("Agreement", anchor=False)
-    rows = [
-        (
-            layout.plain(f"{pair.first} and {pair.second}"),
-            "yes" if pair.same_class else "no",
-            f"{pair.shared} of {pair.of}",
-            "–" if pair.overlap is None else f"{pair.overlap:.2f}",
+    st.subheader("How far they agree", anchor=False)
+    for pair in pairs:
+        same = "the same class" if pair.same_class else "different classes"
+        overlap = "" if pair.overlap is None else f", overlap of the probabilities {pair.overlap:.2f}"
+        st.markdown(
+            f"- {layout.plain(pair.first)} and {layout.plain(pair.second)}: {same}, "
+            f"{pair.shared} of {pair.of} likely classes in common{overlap}"
         )
-        for pair in pairs
-    ]
-    st.markdown(markdown_table(("Models", "Same class", "Top classes shared", "Overlap"), rows))
     layout.description(
-        "Overlap is the sum, over all classes, of the smaller of the two probabilities: 1 where both models say "
+        "The overlap is the sum, over all classes, of the smaller of the two probabilities: 1 where both models say "
         "exactly the same, 0 where they have nothing in common."
     )
 

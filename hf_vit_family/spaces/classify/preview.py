@@ -73,6 +73,8 @@ def _preparation(processor: Any, image_size: tuple[int, int], seen: tuple[int, .
         return f"{given}. It was not resized: the model sees {_size(*seen)}."
     target = processor.size["height"], processor.size["width"]
     resized = resized_size(height, width, target, processor.crop_pct, processor.crop_mode)
+    if (height, width) == tuple(resized) == tuple(seen):
+        return f"{given}, and the model sees it as it is."
     change = f"was resized to {_size(*resized)} ({processor.interpolation})"
     if tuple(resized) == tuple(seen):
         return f"{given} and {change}, which is what the model sees."
