@@ -17,6 +17,7 @@ from pathlib import Path
 VIT = ["hidden_size=96", "intermediate_size=192", "num_hidden_layers=6", "num_attention_heads=3", "patch_size=8"]
 SWIN = ["embed_dim=32", "depths=[2,2,2]", "num_heads=[2,4,8]", "window_size=4", "mlp_ratio=2.0"]
 PYRAMID = ["hidden_sizes=[32,48,96,128]", "depths=[1,1,2,1]", "num_attention_heads=[1,2,4,4]"]
+# CvT has at least one block more in each stage: transformers looks up the drop path rate of stage i among stage i's own.
 # variant and overrides; PoolFormer has no attention and is left out where explanations of attention are compared
 FAMILIES = {
     "vit": ("vit-base-patch16-224", VIT),
@@ -24,7 +25,7 @@ FAMILIES = {
     "beit": ("beit-base-patch16-224", VIT),
     "swin": ("swin-tiny-patch4-window7-224", SWIN),
     "swinv2": ("swinv2-tiny-patch4-window8-256", SWIN),
-    "cvt": ("cvt-13", ["embed_dim=[32,64,128]", "depth=[1,1,2]", "num_heads=[1,2,4]", "mlp_ratio=[2.0,2.0,2.0]"]),
+    "cvt": ("cvt-13", ["embed_dim=[32,64,128]", "depth=[1,2,3]", "num_heads=[1,2,4]", "mlp_ratio=[2.0,2.0,2.0]"]),
     "pvt": ("pvt-tiny-224", [*PYRAMID, "mlp_ratios=[2,2,2,2]"]),
     "pvt_v2": ("pvt_v2_b0", [*PYRAMID, "mlp_ratios=[2,2,2,2]"]),
     "mobilevit": ("mobilevit-xx-small", ["neck_hidden_sizes=[16,16,24,48,64,80,160]"]),
