@@ -29,6 +29,9 @@ MAX_IMAGE_SIZE = 640  # pixels a side that a processor may ask for
 IMAGENET = "imagenet"
 OTHER = "other"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# Held while a model is built: torch's and transformers' initialisation is switched off meanwhile for the whole process,
+# and two at once would each restore what the other has put there.
+building = threading.Lock()
 _importing = threading.Lock()
 
 
@@ -129,6 +132,11 @@ def _imported() -> None:
 def _serve(name: str) -> ServedModel:
     """Streamlit keeps the cache: a lock for each key, a bound, the least recently used goes."""
     import_libraries()
+    with building:
+        return _load(name)
+
+
+def _load(name: str) -> ServedModel:
     from ..loading import load_image_processor, load_model
 
     revision = _checked_revision(name)

@@ -81,7 +81,7 @@ def classify(served: "ServedModel", image: "Image.Image") -> Answer:
     """Classifies an RGB image, measured on up to five repeats.
 
     Raises:
-        ValueError: the model gives a number instead of classes.
+        ValueError: the model gives a number instead of classes, or cannot take the image.
     """
     import torch
 
@@ -94,8 +94,11 @@ def classify(served: "ServedModel", image: "Image.Image") -> Answer:
         return served.processor(image, return_tensors="pt")["pixel_values"].to(model.dtype)
 
     with torch.no_grad():  # inference mode would leave tensors in BEiT that no gradient can pass
-        pixel_values = prepare()
-        logits = model(pixel_values=pixel_values).logits[0].float()  # also warms up what is measured next
+        try:
+            pixel_values = prepare()
+            logits = model(pixel_values=pixel_values).logits[0].float()  # also warms up what is measured next
+        except Exception as error:  # a stranger's configuration can fail in as many ways as there are layers
+            raise ValueError(f"{served.name} cannot classify this image ({type(error).__name__}).") from error
         preparation = _milliseconds(prepare)
         forward = _milliseconds(lambda: model(pixel_values=pixel_values))
     probabilities = logits.sigmoid() if independent else logits.softmax(dim=-1)

@@ -8,7 +8,7 @@ import streamlit as st
 from .. import layout
 from ..choices import ChosenImage, choose_image, choose_model, preview
 from . import card
-from .agreement import agreement, compared
+from .agreement import Pair, agreement, compared
 from .answers import Answer, Cost, classify, cost
 from .downloads import as_csv, as_json
 
@@ -85,7 +85,10 @@ def _answer(name: str, digest: str, _served: "ServedModel", _image: "Image.Image
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _cost(name: str, _served: "ServedModel") -> Cost:
-    return cost(_served)
+    from ..models import building
+
+    with building:  # the count builds a copy without weights
+        return cost(_served)
 
 
 def _pairs(answers: list[Answer]) -> None:
@@ -94,17 +97,18 @@ def _pairs(answers: list[Answer]) -> None:
     if not pairs:
         return
     st.subheader("How far they agree", anchor=False)
-    for pair in pairs:
-        same = "the same class" if pair.same_class else "different classes"
-        overlap = "" if pair.overlap is None else f", overlap of the probabilities {pair.overlap:.2f}"
-        st.markdown(
-            f"- {layout.plain(pair.first)} and {layout.plain(pair.second)}: {same}, "
-            f"{pair.shared} of {pair.of} likely classes in common{overlap}"
-        )
+    st.markdown("\n".join(map(_pair, pairs)))
     layout.description(
         "The overlap is the sum, over all classes, of the smaller of the two probabilities: 1 where both models say "
         "exactly the same, 0 where they have nothing in common."
     )
+
+
+def _pair(pair: Pair) -> str:
+    same = "the same class" if pair.same_class else "different classes"
+    overlap = "" if pair.overlap is None else f", overlap of the probabilities {pair.overlap:.2f}"
+    names = layout.plain(f"{pair.first} and {pair.second}")
+    return f"- {names}: {same}, {pair.shared} of {pair.of} likely classes in common{overlap}"
 
 
 def _measured(answers: list[Answer], costs: dict[str, Cost]) -> None:
