@@ -111,7 +111,7 @@ def preview(chosen: ChosenImage, width: int | str = 224) -> None:
         width: as for `st.image`.
     """
     caption = chosen.title if chosen.license is None else f"{chosen.title}. Licence: {chosen.license}."
-    st.image(enlarged(chosen.image), caption=caption, alt=chosen.alt, width=width)
+    st.image(enlarged(chosen.image), caption=caption, alt=chosen.alt, width=width, output_format="PNG")
 
 
 def _example(domain: str, key: str) -> ChosenImage:

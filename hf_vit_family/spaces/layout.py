@@ -8,20 +8,29 @@ import streamlit as st
 
 from .names import SPACES, addresses
 
-# One scale for all distances, 4 8 16 24 32 pixels. Colours come from config.toml: `currentColor` is the text's, which
-# stands out from the background of either theme.
+# One scale for all distances, 4 8 16 24 32 pixels; Streamlit's bar above the page is 60 high. Colours come from
+# config.toml, except where Streamlit's own are too faint: small print, and white text on the light blue of dark pages.
 STYLE = """
 <style>
 :root { --hfvf-1: 4px; --hfvf-2: 8px; --hfvf-3: 16px; --hfvf-4: 24px; --hfvf-5: 32px; }
-/* above, room for Streamlit's bar of 60 pixels */
-[data-testid="stMainBlockContainer"] { padding: calc(2 * var(--hfvf-5)) var(--hfvf-5) var(--hfvf-5); max-width: 1280px; }
+[data-testid="stMainBlockContainer"] {
+  padding: calc(2 * var(--hfvf-5)) var(--hfvf-5) var(--hfvf-5); max-width: 1280px;
+}
 [data-testid="stMainBlockContainer"] h1 { padding: 0 0 var(--hfvf-2); font-size: 32px; }
 [data-testid="stMainBlockContainer"] h2 { padding: var(--hfvf-4) 0 var(--hfvf-2); font-size: 24px; }
 [data-testid="stMainBlockContainer"] h3 { padding: var(--hfvf-3) 0 var(--hfvf-1); font-size: 20px; }
 [data-testid="stMainBlockContainer"] p { max-width: 80ch; }
 [data-testid="stMainBlockContainer"] :focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
+[data-testid="stMainBlockContainer"] [data-testid="stCaptionContainer"],
+[data-testid="stMainBlockContainer"] [data-testid="stCaptionContainer"] :is(p, li, code) { color: inherit; opacity: 1; }
+[data-testid="stMainBlockContainer"] [data-tag],
+[data-testid="stMainBlockContainer"] button[kind^="primary"] {
+  background-color: #0b5cad; border-color: #0b5cad; color: #ffffff;
+}
 @media (max-width: 640px) {
-  [data-testid="stMainBlockContainer"] { padding: calc(2 * var(--hfvf-5)) var(--hfvf-3) var(--hfvf-4); }
+  [data-testid="stMainBlockContainer"] {
+    padding-left: var(--hfvf-3); padding-right: var(--hfvf-3); padding-bottom: var(--hfvf-4);
+  }
   [data-testid="stMainBlockContainer"] h1 { font-size: 24px; }
   [data-testid="stMainBlockContainer"] h2 { font-size: 20px; }
 }
