@@ -49,6 +49,8 @@ def parse_link(link: str) -> Target:
     link = link.strip()
     if len(link) > MAX_LENGTH:
         raise ValueError(f"The link has {len(link):,} characters; expected at most {MAX_LENGTH:,}.")
+    if not link:
+        raise ValueError("There is no link; expected https://host/picture.")
     shown = short(link)
     try:
         parts = urlsplit(link)
@@ -118,7 +120,8 @@ def is_public(address: str) -> bool:
 
 
 def short(text: str) -> str:
-    """A link or host as messages show it."""
+    """A link or host as messages show it: in one line, and not too long."""
+    text = " ".join(text.split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -66,31 +66,34 @@ def _get(target: Target, deadline: float) -> bytes | str:
         for name, value in headers.items():
             connection.putheader(name, value)
         connection.endheaders()
-        answer = connection.getresponse()
-        if answer.status in _REDIRECTS and answer.headers.get("Location"):
-            return answer.headers["Location"]
-        _check_headers(target, answer)
-        return _read(target, answer, deadline)
+        with connection.getresponse() as answer:
+            if answer.status in _REDIRECTS and answer.headers.get("Location"):
+                return answer.headers["Location"]
+            _check_headers(target, answer)
+            return _read(target, answer, deadline)
 
 
 @contextlib.contextmanager
 def _connection(target: Target, address: str, deadline: float) -> Iterator[http.client.HTTPConnection]:
     """An open connection to the address, cut when the time is over, whatever the host does until then."""
     over = threading.Event()
-    connection = http.client.HTTPConnection(target.host, target.port)
+    sockets: list[socket.socket] = []
 
     def cut() -> None:
         over.set()
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # the plain socket's also under TLS
+            socket.socket.shutdown(sockets[-1], socket.SHUT_RDWR)  # under TLS too: no farewell that could block
 
     timer = threading.Timer(_left(deadline), cut)
     timer.daemon = True
+    connection = http.client.HTTPConnection(target.host, target.port)
     try:
-        connection.sock = socket.create_connection((address, target.port), timeout=_left(deadline))
+        sockets.append(socket.create_connection((address, target.port), timeout=_left(deadline)))
         timer.start()
         if target.scheme == "https":
-            connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=target.host)
+            context = ssl.create_default_context()
+            sockets.append(context.wrap_socket(sockets[0], server_hostname=target.host))
+        connection.sock = sockets[-1]
         yield connection
     except TimeoutError:
         raise _Late from None
@@ -101,6 +104,8 @@ def _connection(target: Target, address: str, deadline: float) -> Iterator[http.
     finally:
         timer.cancel()
         connection.close()
+        for opened in sockets:
+            opened.close()
 
 
 def _check_headers(target: Target, answer: http.client.HTTPResponse) -> None:
