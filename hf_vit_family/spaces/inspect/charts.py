@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .overlays import MAGNITUDE, OPACITY, as_bytes, enlarge
+from ..layout import dark
+from .overlays import MAGNITUDE, OPACITY, as_bytes, enlarge, find_reach, grey_under
 from .scores import Score
 
 if TYPE_CHECKING:
@@ -20,14 +21,13 @@ PLOT = 312  # pixels; with its numbers, it fits a phone of 390
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
-def patch_chart(shown: np.ndarray, values: np.ndarray, query: tuple[int, int] | None, measure: str) -> "alt.LayerChart":
+def patch_chart(shown: np.ndarray, values: np.ndarray, query: tuple[int, int] | None) -> "alt.LayerChart":
     """A map over the image whose tokens can be clicked; the selection `QUERY` holds row and column.
 
     Args:
         shown: (height, width, 3) from 0 to 1, the image as the model sees it.
         values: (h, w), not negative.
         query: (row, column) of the token that is outlined; None for none.
-        measure: what the colours mean.
     """
     import altair as alt
     import pandas as pd
@@ -41,7 +41,7 @@ def patch_chart(shown: np.ndarray, values: np.ndarray, query: tuple[int, int] | 
     x = alt.X("column:O", axis=axis, title="column", scale=alt.Scale(paddingInner=0, paddingOuter=0))
     y = alt.Y("row:O", axis=axis, title="row", scale=alt.Scale(paddingInner=0, paddingOuter=0))
     image = alt.Chart(pd.DataFrame({"url": [_data_url(shown)]})).mark_image(
-        width=PLOT, height=height, align="left", baseline="top", aspect=False
+        width={"expr": "width"}, height={"expr": "height"}, align="left", baseline="top", aspect=False
     )
     image = image.encode(url="url:N", x=alt.value(0), y=alt.value(0))
     chosen = alt.selection_point(name=QUERY, fields=["row", "column"], on="click", empty=False, toggle=False)
@@ -53,10 +53,8 @@ def patch_chart(shown: np.ndarray, values: np.ndarray, query: tuple[int, int] | 
             y=y,
             color=alt.Color(
                 "weight:Q",
-                scale=alt.Scale(scheme=MAGNITUDE, domain=[0, float(values.max()) or 1.0]),
-                legend=alt.Legend(
-                    title=measure, orient="bottom", gradientLength=PLOT, tickCount=3, format=".2~g", titleLimit=PLOT
-                ),
+                scale=alt.Scale(scheme=MAGNITUDE, domain=list(find_reach(values))),
+                legend=None,
             ),
             tooltip=[alt.Tooltip("row:O"), alt.Tooltip("column:O"), alt.Tooltip("weight:Q", format=".3~g")],
         )
@@ -66,10 +64,11 @@ def patch_chart(shown: np.ndarray, values: np.ndarray, query: tuple[int, int] | 
     if query is not None:
         at = alt.Chart(pd.DataFrame({"row": [query[0]], "column": [query[1]]})).encode(x=x, y=y)
         layers += [
-            at.mark_rect(filled=False, stroke=colour, strokeWidth=width, tooltip=None, interactive=False)
+            at.mark_rect(filled=False, stroke=colour, strokeWidth=width, tooltip=None)
             for colour, width in (("black", 5), ("white", 2.5))
         ]
-    return alt.layer(*layers).properties(width=PLOT, height=height)
+    chart = alt.layer(*layers).properties(width=PLOT, height=height, autosize=alt.AutoSizeParams(type="pad"))
+    return _legible(chart)
 
 
 def score_chart(scores: Sequence[Score], deletion: bool) -> "alt.Chart":
@@ -93,7 +92,7 @@ def score_chart(scores: Sequence[Score], deletion: bool) -> "alt.Chart":
     colours = alt.Scale(domain=names, range=[BLUE, VERMILION, GREEN][: len(names)])
     dashes = alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 2]][: len(names)])
     legend = alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300)
-    return (
+    chart = (
         alt.Chart(points)
         .mark_line(strokeWidth=2.5)
         .encode(
@@ -105,6 +104,7 @@ def score_chart(scores: Sequence[Score], deletion: bool) -> "alt.Chart":
         )
         .properties(height=260)
     )
+    return _legible(chart)
 
 
 def drop_chart(shares: Sequence[int], probabilities: np.ndarray, label: str, share: int) -> "alt.LayerChart":
@@ -127,7 +127,7 @@ def drop_chart(shares: Sequence[int], probabilities: np.ndarray, label: str, sha
     dots = alt.Chart(points).mark_circle(color=BLUE, size=40, opacity=1).encode(x=x, y=y, tooltip=tooltip)
     now = points[points["share"] == share]
     mark = alt.Chart(now).mark_point(color=VERMILION, size=180, strokeWidth=3, filled=False).encode(x=x, y=y)
-    return (line + dots + mark).properties(height=280)
+    return _legible((line + dots + mark).properties(height=280))
 
 
 def probability_chart(labels: Sequence[str], probabilities: Sequence[float]) -> "alt.LayerChart":
@@ -142,12 +142,23 @@ def probability_chart(labels: Sequence[str], probabilities: Sequence[float]) -> 
         x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1.18]), axis=None),
     )
     bars = base.mark_bar(color=BLUE, height={"band": 0.7}).encode(tooltip=["class:N", "text:N"])
-    return (bars + base.mark_text(align="left", dx=4).encode(text="text:N")).properties(height=30 * len(classes))
+    numbers = base.mark_text(align="left", dx=4, color=_text()).encode(text="text:N")
+    return _legible((bars + numbers).properties(height=30 * len(classes)))
+
+
+def _legible(chart: "alt.Chart | alt.LayerChart") -> "alt.Chart | alt.LayerChart":
+    """The chart with its axes and legend in the page's text colour: Streamlit's own grey is too faint for small text."""
+    colour = _text()
+    return chart.configure_axis(labelColor=colour, titleColor=colour).configure_legend(labelColor=colour)
+
+
+def _text() -> str:
+    return "#f0f3f6" if dark() else "#1a1d21"
 
 
 def _data_url(shown: np.ndarray) -> str:
     from PIL import Image
 
     buffer = BytesIO()
-    Image.fromarray(as_bytes(enlarge(shown, 2 * PLOT))).save(buffer, format="PNG")
+    Image.fromarray(as_bytes(grey_under(enlarge(shown, 2 * PLOT)))).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -21,12 +21,17 @@ def over_image(shown: np.ndarray, values: np.ndarray, reach: tuple[float, float]
         reach: the ends of the colour scale.
         signed: colours that diverge from zero.
     """
-    grey = 0.35 + 0.65 * (enlarge(shown) @ np.array([0.299, 0.587, 0.114]))  # dark places would swallow the colours
+    grey = grey_under(enlarge(shown))
     lowest, highest = reach
     scaled = np.clip((stretch(values, grey.shape) - lowest) / (highest - lowest), 0, 1)
     table = _table(SIGNED if signed else MAGNITUDE)
     coloured = table[np.rint(scaled * (len(table) - 1)).astype(int)]
     return as_bytes(OPACITY * coloured + (1 - OPACITY) * grey[..., None])
+
+
+def grey_under(shown: np.ndarray) -> np.ndarray:
+    """(H, W), the image in grey from 0.35 to 1: darker places would swallow a map's colours."""
+    return 0.35 + 0.65 * (shown @ np.array([0.299, 0.587, 0.114]))
 
 
 def enlarge(shown: np.ndarray, side: int = SIDE) -> np.ndarray:

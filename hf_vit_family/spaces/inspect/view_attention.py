@@ -1,13 +1,14 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Raw attention: where one token looks in one layer, by layer, head and clicked patch."""
 
+import numpy as np
 import streamlit as st
 
 from ..layout import description
 from . import charts
 from .controls import list_unfit, settle
 from .layers import Layer
-from .overlays import find_reach, outline, over_image
+from .overlays import colour_bar, find_reach, outline, over_image
 from .results import Subject, attention_of, layers_of
 from .view_maps import download_pair
 
@@ -124,10 +125,12 @@ def _keep_place(grid: tuple[int, int]) -> None:
     st.session_state[_GRID] = grid
 
 
-def _draw_patches(subject: Subject, layer: Layer, values, query: tuple[int, int] | str, measure: str) -> None:
+def _draw_patches(
+    subject: Subject, layer: Layer, values: np.ndarray, query: tuple[int, int] | str, measure: str
+) -> None:
     # the chart forgets its own selection when the place was changed elsewhere: the same patch can be clicked again
     key = f"patches_{layer.index}_{st.session_state.get(_CLICKS, 0)}"
-    chart = charts.patch_chart(subject.shown, values, None if query == "class" else query, measure)
+    chart = charts.patch_chart(subject.shown, values, None if query == "class" else query)
     st.altair_chart(
         chart,
         width="content",
@@ -136,6 +139,7 @@ def _draw_patches(subject: Subject, layer: Layer, values, query: tuple[int, int]
         selection_mode=charts.QUERY,
         alt=f"{measure} over the image; row and column beside it choose the patch without a mouse",
     )
+    st.html(colour_bar(find_reach(values), measure))
 
 
 def _take_click(key: str) -> None:

@@ -17,7 +17,6 @@ from .view_maps import in_words
 
 OFFERED = tuple(method for method in METHODS if method.of_image)
 FIRST = (ROLLOUT, GRADIENT_ROLLOUT, GRAD_CAM, OCCLUSION)
-MOST_MODELS = 4
 
 
 def draw(subject: Subject) -> None:
@@ -32,9 +31,7 @@ def draw(subject: Subject) -> None:
         persist_state="session",
     )
     methods = [method for method in OFFERED if method.title in titles]
-    if len(names) > MOST_MODELS:
-        problem(f"{len(names)} models were chosen; the first {MOST_MODELS} are compared.")
-    subjects = _look(names[:MOST_MODELS], subject.chosen)
+    subjects = _look(names, subject.chosen)
     if not subjects or not methods:
         st.info("Choose at least one model and one method.")
         return

@@ -1,0 +1,214 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The page of the Space that looks inside the models, without a browser."""
+
+import io
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from hf_vit_family import inspection, load_image_processor, load_model
+from hf_vit_family.spaces.examples import example_image
+from hf_vit_family.spaces.inspect import files, methods, view_maps
+
+MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
+
+
+def draw_page():
+    from hf_vit_family.spaces.inspect.page import main
+
+    main()
+
+
+def visit(**link):
+    """The page as a link opens it."""
+    page = AppTest.from_function(draw_page, default_timeout=120)
+    for name, value in link.items():
+        page.query_params[name] = value
+    return lives(page.run())
+
+
+def lives(page, errors=()):
+    """The page, with no error on it but those expected."""
+    assert not page.exception, [error.message for error in page.exception]
+    found = [error.value for error in page.error]
+    assert len(found) == len(errors) and all(part in text for part, text in zip(errors, found, strict=True)), found
+    assert page.title[0].value == "Look inside"
+    assert any("hf-vit-family space inspect" in caption.value for caption in page.caption), "the foot of the page"
+    return page
+
+
+def captions(page):
+    return "\n".join(caption.value.replace("\\", "") for caption in page.caption)
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """The bytes behind the button for the numbers, the last at the end."""
+    made = []
+
+    def array_file(*arguments):
+        made.append(files.array_file(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(view_maps, "array_file", array_file)
+    return made
+
+
+def stored(data):
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return {name: file[name] for name in file}
+
+
+def as_model_takes_it(name, example):
+    return load_image_processor(name)(example_image(example), return_tensors="pt")["pixel_values"]
+
+
+# ----------------------------------------------------------------------------------------------------------------- maps
+
+
+def test_rollout_is_there_on_load(downloads):
+    page = visit()
+    assert page.selectbox(key="method").value == "Attention rollout"
+    assert "Attention rollout: 14 x 14 values" in captions(page)
+    assert len(page.image) == 2
+    name = page.selectbox(key="model").value
+    expected = inspection.attention_rollout(load_model(name), as_model_takes_it(name, "t-shirt"))[0].numpy()
+    entries = stored(downloads[-1])
+    assert np.allclose(entries["map"], expected, atol=1e-6)
+    assert str(entries["units"]) == "share of the classified vector" and str(entries["model"]) == name
+    assert {button.label for button in page.get("download_button")} == {"Overlay (PNG)", "Raw array (.npz)"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_method_that_fits_is_shown_and_the_others_have_a_reason(model, downloads):
+    page = visit(model=model, image="Sneaker")
+    offered = page.selectbox(key="method").options
+    network, pixels = load_model(model), as_model_takes_it(model, "sneaker")
+    assert offered == [method.title for method in methods.fitting(network.config.model_type)]
+    for title in offered:
+        method = methods.BY_TITLE[title]
+        lives(page.selectbox(key="method").set_value(title).run())
+        assert f"{title}{' for Sneaker' if method.of_class else ''}: " in captions(page)
+        if title == "Mixing map":
+            expected = inspection.mixing_map(network, pixels.shape[2:]).numpy()
+        else:
+            expected = getattr(inspection, method.function)(network, pixels)[0].numpy()
+        assert np.allclose(stored(downloads[-1])["map"], expected, atol=1e-6)
+    unfit = [method.title for method in methods.METHODS if method.title not in offered]
+    text = next(markdown.value for markdown in page.markdown if markdown.value.startswith("Not offered"))
+    assert all(f"- {title}: " in text for title in unfit)
+
+
+def test_another_class_is_explained_on_request(downloads):
+    page = visit(model="twins_fashion_mnist", method="Grad-CAM", **{"class": "Bag"})
+    assert "Grad-CAM for Bag" in captions(page)
+    pixels = as_model_takes_it("twins_fashion_mnist", "t-shirt")
+    expected = inspection.grad_cam(load_model("twins_fashion_mnist"), pixels, 8)[0].numpy()
+    assert np.allclose(stored(downloads[-1])["map"], expected, atol=1e-6)
+    assert str(stored(downloads[-1])["class_explained"]) == "Bag"
+
+
+def test_a_map_is_scored_against_the_baselines():
+    page = visit(method="Grad-CAM", score="true")
+    text = captions(page)
+    assert "Deletion, area under the curve for T-shirt/top (low is good): Grad-CAM 0." in text
+    assert "Random order 0." in text and "Centre first 0." in text and "One image says little" in text
+
+
+def test_a_photograph_is_said_to_be_far_away():
+    page = visit(image="Cat")
+    (warning,) = (warning.value for warning in page.warning)
+    assert "This photograph is far from them" in warning and "which shapes it reacts to" in warning
+
+
+# ------------------------------------------------------------------------------------------------------------ attention
+
+
+def test_attention_by_layer_head_and_query(downloads):
+    page = visit(view="Attention", model="twins_fashion_mnist")
+    network, pixels = load_model("twins_fashion_mnist"), as_model_takes_it("twins_fashion_mnist", "t-shirt")
+
+    def shows(layer, head, query):
+        expected = inspection.attention_map(network, pixels, layer, query, head)[0].numpy()
+        return np.allclose(stored(downloads[-1])["map"], expected, atol=1e-6)
+
+    assert shows(0, None, (7, 7))
+    lives(page.number_input(key="row").set_value(2).run())
+    assert shows(0, None, (2, 7))
+    lives(page.slider(key="layer").set_value(1).run())
+    assert any("Layer 1, stage 2: global, keys sub-sampled 2 x 2; 7 x 7 tokens" in text.value for text in page.markdown)
+    assert shows(1, None, (1, 3)), "the same place of the image on a coarser grid"
+    lives(page.selectbox(key="head").set_value("1").run())
+    assert shows(1, 1, (1, 3))
+    lives(page.toggle(key="heads").set_value(True).run())
+    assert len(page.image) == 2
+
+
+def test_attention_of_a_model_without_any():
+    page = visit(view="Attention", model="poolformer_fashion_mnist")
+    assert "PoolFormer has no attention" in page.info[0].value
+
+
+@pytest.mark.parametrize(
+    "link, sentence",
+    [
+        ({"layer": "99"}, "no layer 99"),
+        ({"layer": "one"}, "no layer one"),
+        ({"head": "7"}, "no head 7"),
+        ({"row": "14"}, "no row 14"),
+        ({"column": "-1"}, "no column -1"),
+    ],
+)
+def test_a_link_to_what_is_not_there_gives_one_sentence(link, sentence):
+    page = AppTest.from_function(draw_page, default_timeout=120)
+    page.query_params.update({"view": "Attention", "model": "twins_fashion_mnist", **link})
+    lives(page.run(), [sentence])
+    assert "Attention of the patch at row 7, column 7 in layer 0" in captions(page)
+    lives(page.run())
+
+
+def test_another_model_has_other_layers():
+    page = visit(view="Attention", model="maxvit_fashion_mnist", layer="7")
+    page.selectbox(key="model").set_value("twins_fashion_mnist").run()
+    lives(page, ["no layer 7"])
+    assert page.slider(key="layer").value == 0
+
+
+# ------------------------------------------------------------------------------------------- comparison and patch drop
+
+
+def test_methods_and_families_side_by_side():
+    page = visit(view="Comparison", image="Bag")
+    lives(page.multiselect(key="methods").set_value(["Attention rollout", "Input gradient"]).run())
+    assert page.multiselect(key="models").value == list(MODELS[:2])
+    assert len(page.image) == 3 and "PoolFormer has none" in captions(page)
+    table = next(markdown.value for markdown in page.markdown if markdown.value.startswith("| model"))
+    rows = [line.replace("\\", "").split(" | ") for line in table.splitlines()[2:]]
+    assert [row[0].strip("| ") for row in rows] == [MODELS[0]] * 4 + [MODELS[1]] * 3
+    assert {row[1] for row in rows} == {"Attention rollout", "Input gradient", "Random order", "Centre first"}
+    for row in rows:
+        deletion, insertion, difference = map(float, row[2:5])
+        assert difference == pytest.approx(insertion - deletion, abs=0.0015)
+    lives(page.multiselect(key="methods").set_value([]).run())
+    assert "at least one" in page.info[0].value
+
+
+def test_patches_are_dropped_with_the_slider():
+    page = visit(view="Patch drop", share="0", image="Trouser")
+    assert "without 0 of its 49 patches" in captions(page) and "Order: random, seed 0." in captions(page)
+    before = captions(page)
+    lives(page.slider(key="share").set_value(90).run())
+    assert "without 44 of its 49 patches" in captions(page) and captions(page) != before
+    lives(page.selectbox(key="order").set_value("most salient first").run())
+    assert page.selectbox(key="salient").value == "Attention rollout"
+    assert "What is salient, Attention rollout says." in captions(page)
+    lives(page.number_input(key="seed").set_value(5).run())
+    assert "seed 5" in captions(page)
+
+
+def test_an_unknown_view_or_model_gives_one_sentence():
+    page = AppTest.from_function(draw_page, default_timeout=120)
+    page.query_params.update({"view": "Nothing", "model": "no such model"})
+    page.run()
+    assert len(page.error) == 2 and not page.exception and "“Nothing”" in page.error[0].value
