@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from .building import building
+
 MAX_BYTES = 1_500_000_000  # of the weights
 MAX_PARAMETERS = MAX_BYTES // 4
 MAX_LAYERS = 512
@@ -144,7 +146,7 @@ def _parameters(repo_id: str, family_name: str, stored: Mapping[str, Any]) -> in
         values = {key: stored[key] for key in ("depths", "hidden_sizes") if key in stored}
     try:
         config = complete_labels(import_object(family.config_class).from_dict(values))
-        with torch.device("meta"), no_init_weights():
+        with building, torch.device("meta"), no_init_weights():
             model = import_object(family.classification_class)(config)
     except Exception as error:  # classes of transformers stumble over values that do not fit in many ways
         raise ValueError(f"The configuration of {repo_id} cannot be used: {first_line(error)}.") from None

@@ -13,6 +13,7 @@ import streamlit as st
 
 from ..zoo.bundled import bundled_names
 from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS, find_variant, unknown_name
+from .building import building
 from .examples import FASHION_MNIST, PHOTOGRAPH
 from .hub_models import check_hub_model, gated, unreachable
 from .turns import CORES_A_COMPUTATION
@@ -29,9 +30,6 @@ MAX_IMAGE_SIZE = 640  # pixels a side that a processor may ask for
 IMAGENET = "imagenet"
 OTHER = "other"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# Held while a model is built: torch's and transformers' initialisation is switched off meanwhile for the whole process,
-# and two at once would each restore what the other has put there.
-building = threading.Lock()
 _importing = threading.Lock()
 
 
@@ -132,17 +130,18 @@ def _imported() -> None:
 def _serve(name: str) -> ServedModel:
     """Streamlit keeps the cache: a lock for each key, a bound, the least recently used goes."""
     import_libraries()
-    with building:
-        return _load(name)
-
-
-def _load(name: str) -> ServedModel:
     from ..loading import load_image_processor, load_model
+    from ..sources import download_weights
 
-    revision = _checked_revision(name)
+    repo_id = _repository(name)
     try:
+        revision = None
+        if repo_id is not None:
+            revision = check_hub_model(repo_id, private=name in own_models())
+            download_weights(repo_id, revision)
         processor = load_image_processor(name, revision=revision)
-        model = load_model(name, revision=revision)
+        with building:
+            model = load_model(name, revision=revision)
     except ValueError as error:
         raise ValueError(gated(name) if " is gated: " in str(error) else str(error)) from None
     except OSError as error:
@@ -162,10 +161,13 @@ def _load(name: str) -> ServedModel:
     )
 
 
-def _checked_revision(name: str) -> str | None:
-    """The commit of a model on the Hub, after all checks; None for what lies on this machine."""
-    own = name in own_models()
-    if name in bundled_names() or (own and Path(name).expanduser().is_dir()):
+def _repository(name: str) -> str | None:
+    """The Hub id behind a name; None for what lies on this machine.
+
+    Raises:
+        ValueError: no such name, or a folder that is not in `HFVF_MODELS`.
+    """
+    if name in bundled_names() or (name in own_models() and Path(name).expanduser().is_dir()):
         return None
     repo_id = name
     if name in VARIANTS or name in CHECKPOINTS:
@@ -179,7 +181,7 @@ def _checked_revision(name: str) -> str | None:
         raise ValueError(f"“{name}” is no name of a model on the Hub; expected organisation/model.")
     if Path(repo_id).exists():  # the loader would take it for a folder
         raise ValueError(f"“{name}” cannot be loaded here; expected organisation/model of the Hub.")
-    return check_hub_model(repo_id, private=own)
+    return repo_id
 
 
 def _domain(labels: tuple[str, ...]) -> str:
