@@ -73,8 +73,8 @@ def _ask(name: str, chosen: ChosenImage) -> "tuple[ServedModel, Answer, Cost]":
         from ..models import serve
         from ..turns import turn
 
+        served = serve(name)  # it may wait for a download, which keeps nobody else from a turn
         with turn("classify the image"):
-            served = serve(name)
             return served, _answer(name, chosen.digest, served, chosen.image), _cost(name, served)
 
 
