@@ -158,7 +158,7 @@ class AttentionGeometry:
         return int(row), int(place)
 
     def _allowed(self, index: int, row: int, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """(queries, keys) of booleans for one row: keys that are no padding, and that a shifted window's mask leaves."""
+        """(queries, keys) of booleans for one row: no padding, and what a shifted window's mask leaves."""
         masks = self._masks(index)
         return np.repeat(keys[row][None] > 0, queries.shape[1], axis=0) if masks is None else masks[row]
 

@@ -4,7 +4,6 @@
 from dataclasses import dataclass
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def global_attention(height: int, width: int, channels: int) -> int:
@@ -98,15 +97,18 @@ def attention_bytes(entries: int, heads: int, dtype: str) -> int:
 
 def readable_bytes(count: float) -> str:
     """A number of bytes with a decimal unit, for example "154 kB" or "10.1 GB"."""
-    for unit in UNITS:
-        if count < 999.5 or unit == UNITS[-1]:
-            return f"{count:.3g} {unit}" if unit != UNITS[-1] else f"{count:,.3g} {unit}"
-        count /= 1000
+    return _scaled(count, ("B", "kB", "MB", "GB", "TB", "PB"))
 
 
 def readable_count(count: float) -> str:
     """Multiply-adds with a prefix, for example "1.82 G" for 1.82 times 10^9."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if count < 999.5 or prefix == "T":
-            return f"{count:.3g} {prefix}".strip()
+    return _scaled(count, ("", "k", "M", "G", "T")).strip()
+
+
+def _scaled(count: float, units: tuple[str, ...]) -> str:
+    """Three digits in the unit that leaves one to three of them in front of the point."""
+    for unit in units[:-1]:
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
         count /= 1000
+    return f"{count:,.3g} {units[-1]}" if count < 999.5 else f"{count:,.0f} {units[-1]}"

@@ -22,7 +22,9 @@ def hollow_model(name: str, **overrides: Any) -> "PreTrainedModel":
 
     from hf_vit_family.zoo.registry import classification_class, find_variant, variant_config
 
+    from ..models import building
+
     variant, _ = find_variant(name)
     config = variant_config(variant, **overrides)
-    with torch.device("meta"), no_init_weights():
+    with building, torch.device("meta"), no_init_weights():
         return classification_class(variant)._from_config(config, attn_implementation="eager").eval()

@@ -1,0 +1,112 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The section that compares with convolutional networks: locality, weight sharing, receptive field."""
+
+import streamlit as st
+
+from hf_vit_family.zoo import FAMILIES
+from hf_vit_family.zoo.registry import VARIANTS
+
+from ..layout import description
+from . import field_part
+from .geometry import find_geometry
+
+COMPARED = (
+    "vit-tiny-patch16-224",
+    "swin-tiny-patch4-window7-224",
+    "twins_svt_small",
+    "maxvit_tiny_tf_224",
+    "mobilevit-small",
+    "poolformer_s12",
+)
+START = COMPARED[:1] + COMPARED[1:2] + COMPARED[5:]
+CONVOLUTIONS = "3 x 3 convolutions, stride 1"
+MAP = 56  # tokens of the first map of most pyramids
+
+TABLE = [
+    {
+        "": "Where does an output look?",
+        "Convolution": "At k x k neighbours, the same in every layer.",
+        "Attention": "At all tokens, or at those of its window, grid or sequence.",
+        "Pooling (PoolFormer)": "At 3 x 3 neighbours.",
+    },
+    {
+        "": "What are the weights?",
+        "Convolution": "Learned numbers. They do not depend on the image.",
+        "Attention": "Computed from the tokens, anew for each image, head and query.",
+        "Pooling (PoolFormer)": "Fixed: an average. Nothing is learned.",
+    },
+    {
+        "": "Are they shared between places?",
+        "Convolution": "Yes: one kernel for all places. A shifted image gives a shifted map.",
+        "Attention": "The projections are shared. Position embeddings and biases tell places apart.",
+        "Pooling (PoolFormer)": "Yes.",
+    },
+    {
+        "": "How far after n layers?",
+        "Convolution": "2n + 1 tokens wide with 3 x 3 kernels, more behind every stride.",
+        "Attention": "The whole image after one layer if global; window by window otherwise.",
+        "Pooling (PoolFormer)": "2n + 1 tokens wide, more behind every stride.",
+    },
+    {
+        "": "Cost for N tokens",
+        "Convolution": "Proportional to N.",
+        "Attention": "Proportional to N² if global, to N in windows.",
+        "Pooling (PoolFormer)": "Proportional to N, and almost nothing.",
+    },
+]
+
+
+def draw() -> None:
+    """A table in words, the growth of the reach, and the effective receptive field of a trained model."""
+    st.subheader("Attention and convolution", anchor=False)
+    st.markdown(
+        "A convolution brings two assumptions about images: what belongs together lies together (locality), and a "
+        "pattern means the same everywhere (weight sharing). Global attention makes neither, and has to learn both "
+        "from more images or a stronger recipe. Windows, strided keys, convolutional projections and pooling bring "
+        "them back."
+    )
+    st.table(TABLE)
+    _growth()
+    field_part.draw()
+
+
+def _growth() -> None:
+    st.subheader("How fast the reach grows", anchor=False)
+    st.markdown(
+        "The share of the first map from which information can have come to the token in the middle, layer by layer. "
+        "It follows the paths of the real models, with strides and convolutions between the layers. For comparison: "
+        f"a stack of 3 x 3 convolutions on a map of {MAP} x {MAP}."
+    )
+    names = st.multiselect("Models", COMPARED, default=START, key="reach_models", bind="query-params")
+    with st.spinner("Following the paths"):
+        rows = [row for name in names for row in _reaches(name)]
+    longest = max([row["layer"] for row in rows], default=12)
+    rows += [
+        {"name": CONVOLUTIONS, "layer": layer, "share": min(1.0, (2 * layer + 1) / MAP) ** 2}
+        for layer in range(1, longest + 1)
+    ]
+    for row in rows:
+        row["reach"] = f"{row['share']:.1%}"
+    from .charts import lines
+
+    text = "Share of the first map that can have reached the middle token, by the number of layers."
+    x = {"field": "layer", "type": "quantitative", "title": "Layer", "axis": {"tickMinStep": 1, "format": "d"}}
+    y = {"field": "share", "type": "quantitative", "title": "Share of the first map", "axis": {"format": "%"}}
+    chart = lines(rows, x, y, [*names, CONVOLUTIONS], ["name", "layer", "reach"], text)
+    st.altair_chart(chart, width="stretch", alt=text)
+    description(
+        f"{text} A layer is one that mixes tokens: an attention or a pooling. In MobileViT the convolutions in front "
+        "of the first attention are left out."
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _reaches(name: str) -> list[dict]:
+    """The reach of the middle token behind every layer of a variant."""
+    geometry = find_geometry(name)
+    rows = []
+    for index in range(len(geometry)):
+        height, width = geometry.layer(index).size
+        share = float(geometry.reach(index, (height // 2, width // 2)).mean())
+        rows.append({"name": name, "layer": index + 1, "share": share, "family": FAMILIES[VARIANTS[name].family].title})
+    return rows

@@ -1,0 +1,96 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The section that draws how a family cuts an image into tokens and mixes them."""
+
+import streamlit as st
+
+from hf_vit_family.zoo import FAMILIES
+from hf_vit_family.zoo.registry import VARIANTS
+
+from .. import choices
+from ..layout import description
+from . import texts
+from .drawing import encoded
+from .geometry import Geometry, find_geometry
+from .layers import PLAIN, Layer
+from .papers import paper_link
+from .pictures import pictures
+
+# the family that the page starts with, which needs no model; then by the year of the paper
+ORDER = (
+    *("vit", "deit", "beit", "swin", "swinv2", "pvt", "pvt_v2", "twins", "cvt", "mobilevit", "mobilevitv2"),
+    *("poolformer", "maxvit"),
+)
+
+
+def draw() -> None:
+    """Controls on the left, text and pictures on the right; on a phone one below the other."""
+    controls, shown = st.columns([1, 3], gap="large")
+    with controls:
+        family = st.selectbox(
+            "Family", ORDER, format_func=lambda name: FAMILIES[name].title, key="family", bind="query-params"
+        )
+        variant = _choose_variant(family)
+    with shown:
+        st.subheader(FAMILIES[family].title, anchor=False)
+        st.markdown(texts.FAMILIES[family])
+        st.markdown(paper_link(FAMILIES[family]))
+        place = st.container()
+    geometry = _geometry(variant, place)
+    with controls:
+        layer = _choose_layer(geometry)
+        query = _choose_query(layer)
+        chosen = choices.choose_image("photograph")
+    with place:
+        st.markdown(f"**{texts.layer_title(layer, family)}.** {texts.mixing_text(layer)}")
+        if chosen is None:
+            st.info("Choose an image to see it cut.")
+            return
+        columns = st.columns(2, gap="medium")
+        for count, picture in enumerate(pictures(geometry, layer.index, query, chosen.image)):
+            with columns[count % 2]:
+                st.markdown(f"##### {picture.title}")
+                st.image(encoded(picture.image), width="stretch", alt=f"{chosen.alt}. {picture.text}")
+                description(picture.text)
+
+
+def _choose_variant(family: str) -> str:
+    names = [name for name, variant in VARIANTS.items() if variant.family == family]
+    if st.session_state.get("variant") not in (None, *names):
+        del st.session_state["variant"]
+    return st.selectbox("Variant", names, key="variant", bind="query-params")
+
+
+def _geometry(variant: str, place) -> Geometry:
+    if VARIANTS[variant].family in PLAIN:
+        return find_geometry(variant)
+    with place, st.spinner("Building the model without its weights"):
+        return find_geometry(variant)
+
+
+def _choose_layer(geometry: Geometry) -> Layer:
+    last = len(geometry)
+    _keep_within("layer", 1, last)
+    number = st.slider("Layer", 1, last, key="layer", bind="query-params")
+    return geometry.layer(number - 1)
+
+
+def _choose_query(layer: Layer) -> tuple[int, int]:
+    """The token that asks. When the map changes its size, the token stays where it is on the image."""
+    before = st.session_state.get("_map_size")
+    query = []
+    for key, label, side, axis in (
+        ("row", "Row of the token", layer.size[0], 0),
+        ("column", "Column", layer.size[1], 1),
+    ):
+        if before is not None and before[axis] != side and key in st.session_state:
+            st.session_state[key] = int((st.session_state[key] + 0.5) * side / before[axis])
+        _keep_within(key, 0, side - 1)
+        query.append(st.slider(label, 0, side - 1, value=side // 2, key=key, bind="query-params"))
+    st.session_state["_map_size"] = layer.size
+    return query[0], query[1]
+
+
+def _keep_within(key: str, lowest: int, highest: int) -> None:
+    """Brings a slider's value between new limits, in front of the slider."""
+    if key in st.session_state:
+        st.session_state[key] = min(max(st.session_state[key], lowest), highest)

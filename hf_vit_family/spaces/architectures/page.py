@@ -1,0 +1,37 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""The page of the Space `architectures`."""
+
+import importlib
+
+import streamlit as st
+
+from ..layout import begin, end, problem
+
+NAME = "architectures"
+# what the link calls a section: what its control says, and the module that draws it
+SECTIONS = {
+    "tokens": ("Tokens and mixing", ".mixing_section"),
+    "cost": ("Cost", ".cost_section"),
+    "memory": ("Memory", ".memory_section"),
+    "families": ("All families", ".table_section"),
+    "convolutions": ("Convolutions", ".convolution_section"),
+}
+
+
+def main() -> None:
+    """Draws the page: the frame, the choice of a section, and that section."""
+    begin(NAME)
+    section = st.segmented_control(
+        "Section",
+        list(SECTIONS),
+        default="tokens",
+        required=True,
+        format_func=lambda name: SECTIONS[name][0],
+        key="section",
+        bind="query-params",
+    )
+    try:
+        importlib.import_module(SECTIONS[section][1], __package__).draw()
+    except ValueError as error:
+        problem(error)
+    end(NAME)

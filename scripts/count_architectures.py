@@ -1,0 +1,28 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Count parameters and multiply-adds of every variant of the zoo, for the Space `architectures`.
+
+Writes hf_vit_family/spaces/architectures/counted.json anew; nothing is computed, as models have no weights.
+"""
+
+import json
+
+from hf_vit_family.spaces.architectures.counting import COUNTED, SIZES, SWEPT, count, count_parameters
+from hf_vit_family.zoo.registry import VARIANTS, input_size
+
+
+def main() -> None:
+    """Count all, a line of progress each."""
+    variants, sizes = {}, {}
+    for name, variant in VARIANTS.items():
+        size = input_size(variant)
+        variants[name] = {"parameters": count_parameters(name), "multiply_adds": count(name, size)}
+        print(f"{name}: {variants[name]}", flush=True)
+    for name in SWEPT:
+        sizes[name] = {str(side): count(name, (side, side)) for side in SIZES}
+        print(f"{name}: {sizes[name]}", flush=True)
+    text = json.dumps({"variants": variants, "sizes": sizes}, indent=1)
+    COUNTED.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
