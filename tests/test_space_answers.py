@@ -111,7 +111,7 @@ def test_model_sees_what_the_processor_made():
     assert np.array_equal(seen.pixels, np.array(expected))
     assert seen.preparation == (
         "The image has 90 × 60 pixels and was resized to 60 × 40 (bilinear); the model sees the central 32 × 32."
-    )
+    ).replace(" × ", "\u00a0×\u00a0")
     assert seen.picture().size == (224, 224)
     assert np.array_equal(np.array(seen.picture())[::7, ::7], seen.pixels)
 
@@ -127,7 +127,7 @@ def test_model_sees_the_colours_of_transformers_processors():
         seen = what_the_model_sees(processor(image, return_tensors="pt").pixel_values[0], processor, image.size)
         assert seen.pixels.shape == (32, 32, 3)
         assert np.abs(seen.pixels.astype(int) - (200, 100, 30)).max() <= 1
-        assert seen.preparation.endswith("the model sees 32 × 32.")
+        assert seen.preparation.endswith("the model sees 32\u00a0×\u00a032.")
 
 
 def test_all_agree():
@@ -218,4 +218,9 @@ def test_numbers_for_people():
         "> 99.9 %",
         "100.0 %",
     ]
-    assert [large(value) for value in (999, 22_885_504, 4_600_000_000)] == ["999", "22.9 million", "4.6 billion"]
+    assert [large(value) for value in (999, 1_199_434, 174_000_000, 4_600_000_000)] == [
+        "999",
+        "1.20 million",
+        "174 million",
+        "4.60 billion",
+    ]

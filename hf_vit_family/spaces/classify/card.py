@@ -43,16 +43,16 @@ def _verdict(answer: Answer, true_label: str | None) -> str:
 def _figures(served: "ServedModel", answer: Answer, cost: Cost) -> str:
     """A table of two columns."""
     height, width = cost.image_size
-    rows = {
-        "Family": _family(served.family),
-        "Parameters": large(cost.parameters),
-        f"Multiply-adds at {width} × {height}": "not counted"
-        if cost.multiply_adds is None
-        else large(cost.multiply_adds),
-        "Latency of this image": f"{answer.latency_ms:.1f} ms",
-        "Images per second": f"{cost.images_per_second:.0f}",
-    }
-    return markdown_table(("Figure", "Value"), list(rows.items()))
+    counted = "not counted" if cost.multiply_adds is None else large(cost.multiply_adds)
+    rows = [
+        ("Family", _family(served.family)),
+        ("Input", f"{width} × {height} pixels"),
+        ("Parameters", large(cost.parameters)),
+        ("Multiply-adds", counted),
+        ("Latency", f"{answer.latency_ms:.1f} ms"),
+        ("Images per second", f"{cost.images_per_second:.0f}"),
+    ]
+    return markdown_table(("Figure", "Value"), rows)
 
 
 def _family(name: str) -> str:
@@ -61,13 +61,12 @@ def _family(name: str) -> str:
     family = FAMILIES.get(name)
     if family is None:
         return layout.plain(name)
-    papers = family.paper_url.split(", ")
-    return ", ".join([f"[{family.title}]({papers[0]})", *(f"[second paper]({paper})" for paper in papers[1:])])
+    return f"[{family.title}]({family.paper_url.split(', ')[0]})"
 
 
 def large(number: int) -> str:
     """A count in words: `22.9 million`."""
     for size, word in ((1_000_000_000, "billion"), (1_000_000, "million")):
         if number >= size:
-            return f"{number / size:.3g} {word}"
+            return f"{number / size:#.3g}".rstrip(".") + f" {word}"
     return f"{number:,}"

@@ -85,7 +85,7 @@ def _answer(name: str, digest: str, _served: "ServedModel", _image: "Image.Image
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _cost(name: str, _served: "ServedModel") -> Cost:
-    from ..models import building
+    from ..building import building
 
     with building:  # the count builds a copy without weights
         return cost(_served)
@@ -112,12 +112,13 @@ def _pair(pair: Pair) -> str:
 
 
 def _measured(answers: list[Answer], costs: dict[str, Cost]) -> None:
-    repeats = sorted({answer.repeats for answer in answers})
+    runs = " or ".join(str(repeats) for repeats in sorted({answer.repeats for answer in answers}))
     threads = costs[answers[0].model].threads
     layout.description(
-        f"Latency: resizing, cropping and the model on one image, the median of {' or '.join(map(str, repeats))} runs. "
-        f"Images per second: in batches of eight. Both on this machine's CPU with {threads} "
-        f"thread{'s' if threads > 1 else ''}; other visitors' work slows them down."
+        f"Latency: resizing, cropping and the model on this image, the median of {runs} runs. "
+        f"Images per second: the model in batches of eight. Both on this machine's CPU with {threads} "
+        f"thread{'s' if threads > 1 else ''}; the work of other visitors slows them down. "
+        "Multiply-adds: of one image, counted."
     )
 
 

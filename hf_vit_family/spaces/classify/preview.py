@@ -82,4 +82,4 @@ def _preparation(processor: Any, image_size: tuple[int, int], seen: tuple[int, .
 
 
 def _size(height: int, width: int) -> str:
-    return f"{width:,} × {height:,}"
+    return f"{width:,}\u00a0×\u00a0{height:,}"
