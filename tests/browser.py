@@ -73,9 +73,7 @@ def start_space(folder: Path, home: Path, **environment: str) -> RunningSpace:
         home: an empty folder for HOME; the log lies beside it.
         **environment: further variables, such as HFVF_MODELS.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = free_port()
     command = [word.replace(PORT, port).replace("0.0.0.0", "127.0.0.1") for word in container_command(folder)]
     assert port in " ".join(command), f"{folder}/Dockerfile does not name port {PORT} in its CMD"
     if command[0] == "streamlit":
@@ -94,14 +92,26 @@ def start_space(folder: Path, home: Path, **environment: str) -> RunningSpace:
         )
     running = RunningSpace(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait_until_healthy(running)
+        wait_until_healthy(running)
     except BaseException:
         stop_space(running)
         raise
     return running
 
 
-def _wait_until_healthy(running: RunningSpace, seconds: float = 120) -> None:
+def free_port() -> str:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def wait_until_healthy(running: RunningSpace, seconds: float = 120) -> None:
+    """Polls the server's health check.
+
+    Raises:
+        AssertionError: it has ended, or is not healthy in time.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert running.process.poll() is None, f"the server ended:\n{running.log.read_text()[-3000:]}"
