@@ -163,6 +163,14 @@ def test_arrays_are_what_the_functions_give(models, pictures, tmp_path, capsys):
     assert not (tmp_path / "overview.html").exists()
 
 
+def test_places_from_the_end_and_methods_named_twice(models, pictures, tmp_path, capsys):
+    code, out, err = inspect(capsys, models("vit"), pictures / "image 3.png", "-m", "attention", "-m", "attention",
+                             "--layer", -1, "--head", -1, "-o", tmp_path)  # fmt: skip
+    assert (code, err) == (0, "") and out.count("Wrote") == 1
+    _, notes = tensors(tmp_path / "attention.safetensors")
+    assert "class token in layer 1 of 0 to 1, head 1 (px" in notes["title"]
+
+
 def test_classes_by_index_and_label(models, pictures, tmp_path, capsys):
     maps = {}
     for target in ("1", "dog", "BIRD"):
@@ -214,9 +222,12 @@ def test_errors_are_one_sentence(models, pictures, tmp_path, capsys):
         ([twins, tmp_path / "none.png"], "no file or folder"),
         ([twins, broken], "broken.png"),
         (["no-such-model", image], "no-such-model"),
+        ([twins, image, "-o", broken], "broken.png is a file; expected a folder"),
+        ([twins, image, "-o", broken / "deep" / "er"], "broken.png is a file; expected a folder"),
     ]
     for arguments, expected in cases:
-        code, _, err = inspect(capsys, *arguments, "-o", tmp_path / "out")
+        folder = [] if "-o" in arguments else ["-o", tmp_path / "out"]
+        code, _, err = inspect(capsys, *arguments, *folder)
         assert code != 0 and expected in err, (arguments, err)
         assert err.endswith(".") and "\n" not in err, err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir()), "nothing half done is left"

@@ -122,6 +122,33 @@ def test_long_titles_and_names_are_broken_or_cut():
         assert box.y1 <= figure.bbox.height + 1 and box.x1 <= figure.bbox.width + 1 and box.y0 >= -1
 
 
+def test_notes_below_small_pictures_are_broken():
+    note = "red, green and blue are principal components 1 to 3, with 39, 33, 8 % of the tokens' variance"
+    figure = draw_colours([torch.rand(8, 8, 3)] * 2, ["image", "features"], TITLE, note, together=2)
+    drawn(figure)
+    for text in texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y0 >= -1, text.get_text()
+    assert note in [text.get_text().replace("\n", " ") for text in texts(figure)]
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3, 4, 5, 7, 11])
+def test_pairs_stay_in_one_row(pairs):
+    figure = draw_colours([torch.rand(8, 8, 3)] * 2 * pairs, ["image", "features"] * pairs, TITLE, "a note", together=2)
+    drawn(figure)
+    boxes = [axes.get_position() for axes in figure.axes]
+    for image, features in zip(boxes[::2], boxes[1::2], strict=True):
+        assert image.y0 == pytest.approx(features.y0) and image.x0 < features.x0
+
+
+def test_distances_of_one_layer_stand_at_its_number():
+    figure = draw_distances([torch.tensor([1.0, 5.0])], TITLE, [4])
+    drawn(figure)
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [4]
+
+
 def test_a_map_lies_on_its_image():
     """The drawn picture is looked at: a token in the lower right corner is lit, and where it lies only."""
     images, maps = torch.zeros(1, 64, 32, 3), torch.zeros(1, 4, 2)

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """`hf-vit-family inspect`."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,12 +71,13 @@ def inspect(
         if value not in known:
             raise ValueError(f"{what} {value!r} was given; expected one of {', '.join(known)}.")
     chosen = []
-    for name in methods or ():
+    for name in dict.fromkeys(methods or ()):
         if name not in METHODS:
             raise ValueError(f"--method {name!r} was given; expected one of {', '.join(METHODS)}.")
         chosen.append(METHODS[name])
     given = {"layer": layer, "head": head, "query": query, "target": target, "other": other}
     _check_options(chosen, list(METHODS.values()), [name for name, value in given.items() if value is not None])
+    _check_output(output)
     request = _request(model, revision, paths, other, layer, head, _parse_query(query), target)
     for name, logits in zip(request.image_names, request.logits, strict=True):
         typer.echo(f"{name}: {request.label(int(logits.argmax()))}")
@@ -89,6 +91,14 @@ def inspect(
             _write(method, request, output, theme, arrays)
         return
     _write_overview(list(METHODS.values()), request, output, theme, arrays)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse, before a model is loaded, a place where no folder can be made or written to."""
+    nearest = next(path for path in (output.absolute(), *output.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "cannot be written to" if nearest.is_dir() else "is a file"
+        raise ValueError(f"--output {output} was given, and {nearest} {reason}; expected a folder to write to.")
 
 
 def _check_options(chosen: "list[Method]", known: "list[Method]", given: list[str]) -> None:

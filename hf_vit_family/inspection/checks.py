@@ -2,19 +2,51 @@
 """What every function of inspection refuses, in one plain sentence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 FIXED_SIZE = ("vit", "deit", "pvt")  # their position embeddings are of one grid
 
 
 def check_pixel_values(pixel_values: torch.Tensor) -> None:
-    """Refuse what is no batch of images."""
+    """Refuse what is no batch of images as an image processor gives them: at least one, of finite numbers."""
     if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 4:
         shape = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
         raise ValueError(f"pixel_values is {shape}; expected a batch (batch, channels, height, width).")
+    if len(pixel_values) == 0:
+        raise ValueError("pixel_values holds no image; expected at least one.")
+    if not pixel_values.is_floating_point():
+        raise ValueError(
+            f"pixel_values is of {pixel_values.dtype}; expected floating point numbers, as the image processor gives "
+            "them."
+        )
+    broken = (~pixel_values.isfinite()).flatten(1).any(1)
+    if broken.any():
+        raise ValueError(f"pixel_values is not finite in image {int(broken.int().argmax())}; expected finite numbers.")
+
+
+def check_classifier(model: nn.Module, families: Iterable[str]) -> str:
+    """The `model_type` of a classifier of one of some families.
+
+    Raises:
+        ValueError: another model, or a classifier that something is wrapped around.
+    """
+    if hasattr(model, "get_base_model"):
+        raise ValueError(f"A {type(model).__name__} was given; expected the classifier in it, model.get_base_model().")
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    if model_type not in families or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
+        raise ValueError(
+            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(families)}."
+        )
+    return model_type
+
+
+def in_own_precision(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Images in the precision of the model's weights, which some of transformers' models do not see to themselves."""
+    return pixel_values.to(next(model.parameters()).dtype)
 
 
 def check_image_size(model: PreTrainedModel, pixel_values: torch.Tensor) -> None:
@@ -22,7 +54,8 @@ def check_image_size(model: PreTrainedModel, pixel_values: torch.Tensor) -> None
 
     Raises:
         ValueError: another number of channels, another size than the position embeddings of ViT, DeiT and PVT have, or
-            maps smaller than a window of Swin, a key of PVTv2 or a patch of MobileViTV2.
+            maps smaller than a patch of BEiT, a kernel of CvT, a window of Swin, a key of PVTv2 or a patch of
+            MobileViTV2.
     """
     config = model.config
     channels, height, width = pixel_values.shape[1:]
@@ -49,12 +82,15 @@ def _least_side(model: PreTrainedModel) -> int:
     """
     config = model.config
     if config.model_type == "swin":
-        stages = enumerate(model.base_model.encoder.layers)
-        needed = [(config.patch_size * 2**index, int(stage.blocks[0].window_size)) for index, stage in stages]
+        needed = [(config.patch_size * 2**index, config.window_size) for index in range(len(config.depths))]
     elif config.model_type == "pvt_v2" and not config.linear_attention:
         needed = [(math.prod(config.strides[: index + 1]), ratio) for index, ratio in enumerate(config.sr_ratios)]
     elif config.model_type == "mobilevitv2":
         needed = [(config.output_stride, config.patch_size)]
+    elif config.model_type == "beit":
+        return config.patch_size
+    elif config.model_type == "cvt":
+        return config.patch_sizes[0] - 2 * config.patch_padding[0]
     else:
         needed = []
     return max([pixels * (tokens - 1) + 1 for pixels, tokens in needed], default=1)
@@ -76,3 +112,15 @@ def choose_classes(logits: torch.Tensor, target: int | Sequence[int] | None) -> 
             f"target={target!r} was given; expected a class from 0 to {count - 1}, or one for each of {batch} images."
         )
     return classes
+
+
+def check_query(query: tuple[int, int]) -> tuple[int, int]:
+    """(row, column) of a token.
+
+    Raises:
+        ValueError: no two whole numbers.
+    """
+    pair = isinstance(query, tuple | list) and len(query) == 2
+    if not pair or any(isinstance(place, bool) or not isinstance(place, int) for place in query):
+        raise ValueError(f"query {query!r} was given; expected (row, column) of a token, two whole numbers.")
+    return query[0], query[1]

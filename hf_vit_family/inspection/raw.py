@@ -8,14 +8,16 @@ import torch
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
-from .checks import check_image_size, check_pixel_values
+from .checks import check_image_size, check_pixel_values, check_query
 from .mixing import Mixing
 from .rollout import find_mixing
+from .state import outside_inference_mode
 from .walk import Walk
 
 CLASS_TOKEN = "class"
 
 
+@outside_inference_mode
 def attention_map(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,
@@ -32,7 +34,7 @@ def attention_map(
         pixel_values: (batch, channels, height, width).
         layer: index of the attention layer in the order they run; negative ones count from the last.
         query: (row, column) of the token in that layer's map, or "class" for the class token where there is one.
-        head: index of the head; their mean where None.
+        head: index of the head, negative ones from the last; their mean where None.
 
     Returns:
         (batch, height, width) in tokens of that layer, not negative. A map sums to one, less what goes to class tokens.
@@ -48,9 +50,7 @@ def attention_map(
     (captured,), _ = capture_attention(model, pixel_values, modules, layers=[layer])
     weights = mixing.standard(captured)
     heads = weights.shape[1]
-    if head is not None and (isinstance(head, bool) or not isinstance(head, int) or not -heads <= head < heads):
-        raise ValueError(f"head {head!r} was given; layer {layer} has heads 0 to {heads - 1}.")
-    matrix = (weights.mean(1) if head is None else weights[:, head]).float()
+    matrix = (weights.mean(1) if head is None else weights[:, check_head(head, heads, layer)]).float()
     places = find_places(model, mixing, pixel_values.shape, layer)
     token = places.find(query, layer)
     matrices = [matrix if index == layer else None for index in range(len(modules))]
@@ -61,6 +61,7 @@ def attention_map(
     return places.as_map(looked.reshape(len(pixel_values), -1))
 
 
+@outside_inference_mode
 def attention_distance(
     model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
 ) -> list[torch.Tensor]:
@@ -102,6 +103,17 @@ def check_layer(layer: int, count: int) -> int:
     return layer % count
 
 
+def check_head(head: int, count: int, layer: int) -> int:
+    """The head's index from the front.
+
+    Raises:
+        ValueError: the layer has no such head.
+    """
+    if isinstance(head, bool) or not isinstance(head, int) or not -count <= head < count:
+        raise ValueError(f"head {head!r} was given; layer {layer} has heads 0 to {count - 1}.")
+    return head % count
+
+
 @dataclass(frozen=True)
 class Places:
     """Where the tokens of a layer lie.
@@ -128,11 +140,12 @@ class Places:
                 raise ValueError(f"query {query!r} was given; expected (row, column){there} in layer {layer}.")
             return int(outside[0])
         height, width = self.grid
-        row, column = query
-        found = ((self.rows == row) & (self.columns == column)).nonzero()
+        row, column = check_query(query)
+        # class tokens stand at -1
+        found = ((self.rows == row) & (self.columns == column) & (self.rows >= 0)).nonzero()
         if len(found) == 0:
             raise ValueError(
-                f"query {tuple(query)} was given; layer {layer} has {height} x {width} tokens, counted from (0, 0)."
+                f"query {(row, column)} was given; layer {layer} has {height} x {width} tokens, counted from (0, 0)."
             )
         return int(found[0])
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Maps as pictures: over the image, beside one another, or as colours."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,7 @@ def draw_colours(
     note: str,
     columns: int = 6,
     theme: str = "both",
+    together: int = 1,
 ) -> "Figure":
     """Pictures (h, w, 3) from 0 to 1 beside one another, without a scale: feature colours, filters, images.
 
@@ -148,18 +150,21 @@ def draw_colours(
         note: what the colours mean, below the panels.
         columns: panels in a row at most.
         theme: "both", "light" or "dark".
+        together: panels that stay beside one another, as 2 of each image.
     """
-    rows, columns = grid_shape(len(pictures), columns)
+    rows, groups = grid_shape(-(-len(pictures) // together), max(1, columns // together))
+    columns = groups * together
     arrays = [_array(picture) for picture in pictures]
     side, gap = (PANEL, 0.2) if any(names) else (0.62 * PANEL, 0.0)
     width = max(side * columns, 3.6)
-    height = rows * (side * arrays[0].shape[0] / arrays[0].shape[1] + gap) + 0.2
+    lines = textwrap.wrap(note, max(24, int(width * 14)))
+    height = rows * (side * arrays[0].shape[0] / arrays[0].shape[1] + gap) + 0.06 + 0.14 * len(lines)
     figure = new_figure(width, height, title, theme)
     for panel, picture, name in zip(panels(figure, rows, columns, len(arrays)), arrays, names, strict=True):
         panel.imshow(picture.clip(0, 1), interpolation="nearest")
         if name:
             label(panel, name, theme)
-    figure.supxlabel(note, color=THEMES[theme].text, fontsize=8.5, parse_math=False)
+    figure.supxlabel("\n".join(lines), color=THEMES[theme].text, fontsize=8.5, parse_math=False)
     return figure
 
 

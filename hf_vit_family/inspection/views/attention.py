@@ -4,7 +4,7 @@
 import torch
 
 from ..pictures import draw_distances, draw_grid, draw_overlays
-from ..raw import CLASS_TOKEN, attention_distance, attention_map, check_layer, find_places
+from ..raw import CLASS_TOKEN, attention_distance, attention_map, check_head, check_layer, find_places
 from ..rollout import attention_rollout, find_mixing, mixing_map
 from .base import Method, Request, View, each_image, no_attention
 
@@ -46,16 +46,17 @@ def _attention(request: Request) -> list[View]:
     if query is None:
         query = CLASS_TOKEN if bool((places.rows < 0).any()) else (places.grid[0] // 2, places.grid[1] // 2)
     (distances,) = attention_distance(model, pixel_values, [layer])
-    heads = range(len(distances)) if request.head is None else [request.head]
+    heads = range(len(distances)) if request.head is None else [check_head(request.head, len(distances), layer)]
     maps = torch.stack([attention_map(model, pixel_values, layer, query, head) for head in heads], 1)
     names = [f"head {head} ({distances[head]:.0f} px)" for head in heads]
     if request.head is None:
         maps, names = torch.cat([maps, maps.mean(1, keepdim=True)], 1), [*names, "mean of the heads"]
     place = "the class token" if query == CLASS_TOKEN else f"the token at row {query[0]}, column {query[1]}"
-    head = "" if request.head is None else f", head {request.head}"
+    head = "" if request.head is None else f", head {heads[0]}"
 
     def make(index: int, name: str) -> View:
-        title = f"{request.name}\nattention of {place} in layer {layer} of 0 to {count - 1}{head}"
+        where = f"in layer {layer} of 0 to {count - 1}{head}"
+        title = f"{request.name}\nattention of {place} {where} (px: how far heads look on average)"
 
         def draw(theme: str):
             marks = None if query == CLASS_TOKEN else [query] * len(names)

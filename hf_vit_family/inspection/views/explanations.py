@@ -18,6 +18,7 @@ def explanation(
     summary: str,
     explain: Callable[..., torch.Tensor],
     measure: str,
+    where: str,
     unfit: Callable[[Request], str | None] = lambda request: None,
 ) -> Method:
     """A method from `explain(model, pixel_values, target)`, which gives maps (images, height, width).
@@ -27,6 +28,7 @@ def explanation(
         summary: one line for the help.
         explain: the function.
         measure: what its numbers are, beside the colour bar.
+        where: in which layers it looks, for the title.
         unfit: why it does not fit a request.
     """
 
@@ -34,7 +36,7 @@ def explanation(
         classes = request.classes
         maps = explain(request.model, request.pixel_values, classes)
         asked = "the predicted classes" if request.target is None else f"the class {request.label(request.target)}"
-        title = f"{request.name}\n{name} for {asked}"
+        title = f"{request.name}\n{name} {where}, for {asked}"
         signed = bool((maps < 0).any())
 
         def draw(theme: str):
@@ -52,12 +54,28 @@ METHODS = [
         "attention through all layers that speaks for a class",
         gradient_rollout,
         "share of the evidence",
+        "over all layers",
         no_attention,
     ),
     explanation(
-        "legrad", "attention of each layer that speaks for a class", legrad, "gradient by attention", no_attention
+        "legrad",
+        "attention of each layer that speaks for a class",
+        legrad,
+        "logit by attention weight",
+        "over all layers",
+        no_attention,
     ),
-    explanation("grad-cam", "channels of the last map that speak for a class", grad_cam, "weighted channels"),
-    explanation("input-gradient", "pixels that move a class's logit", input_gradient, "gradient by pixel"),
-    explanation("occlusion", "what covering a part takes from a class", occlusion_map, "loss of probability"),
+    explanation(
+        "grad-cam", "channels of the last map that speak for a class", grad_cam, "weighted channels", "of the last map"
+    ),
+    explanation(
+        "input-gradient", "pixels that move a class's logit", input_gradient, "logit by pixel value", "of the pixels"
+    ),
+    explanation(
+        "occlusion",
+        "what covering a part takes from a class",
+        occlusion_map,
+        "loss of probability",
+        "of patches of the image",
+    ),
 ]

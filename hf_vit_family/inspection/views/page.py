@@ -37,6 +37,7 @@ def render(
         f"{name}: {request.label(int(logits.argmax()))}"
         for name, logits in zip(request.image_names, request.logits, strict=True)
     )
+    captioned = [(method, title.replace("\n", ": "), *files) for method, title, *files in written]
     methods = {method.name: method for method, *_ in written}
     links = " ".join(f'<a href="#{name}">{name}</a>' for name in methods)
     sections = []
@@ -45,7 +46,7 @@ def render(
             f'<figure><a href="{quote(picture.name)}"><img src="{quote(picture.name)}" loading="lazy" '
             f'alt="{html.escape(title)}"></a><figcaption>{html.escape(title)}; '
             f'<a href="{quote(numbers.name)}">{html.escape(numbers.name)}</a></figcaption></figure>'
-            for of, title, picture, numbers in written
+            for of, title, picture, numbers in captioned
             if of.name == name
         ]
         summary = html.escape(method.summary)

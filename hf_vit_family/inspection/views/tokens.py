@@ -25,7 +25,7 @@ def _pca(request: Request) -> list[View]:
     def draw(theme: str):
         pictures = [panel for pair in zip(request.images, found.colours, strict=True) for panel in pair]
         names = [text for caption in request.image_names for text in (caption, "features")]
-        return draw_colours(pictures, names, title, note, columns=min(6, len(pictures)), theme=theme)
+        return draw_colours(pictures, names, title, note, theme=theme, together=2)
 
     arrays = {"colours": found.colours, "components": found.components, "explained": found.explained}
     return [View("pca", title, arrays, draw)]
