@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from .checks import check_classifier
+
 
 @dataclass(frozen=True)
 class Block:
@@ -269,9 +271,4 @@ def find_anatomy(model: nn.Module) -> Anatomy:
     Raises:
         ValueError: it is no classifier that the package knows.
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type not in ANATOMIES or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
-        raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(ANATOMIES)}."
-        )
-    return ANATOMIES[model_type]
+    return ANATOMIES[check_classifier(model, ANATOMIES)]

@@ -1,8 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The attention weights that a model computes, of any layers, without changing the model."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from .batch_norms import exact_gradients
+from .checks import in_own_precision
+from .state import evaluating_eagerly, hooked
 
 SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.nn.functional.softmax)
 
@@ -27,42 +28,6 @@ class _SoftmaxRecorder(TorchFunctionMode):
         # torch leaves the mode while this runs, so that a softmax inside a softmax counts once
         result = function(*args, **(kwargs or {}))
         return self.replace(result) if function in SOFTMAX else result
-
-
-@contextmanager
-def inspected(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode and eager attention for the block; afterwards all is as it was, after an error as well."""
-    training = {module: module.training for module in model.modules()}
-    implementation = model.config._attn_implementation
-    switch = implementation not in (None, "eager")
-    try:
-        model.eval()
-        if switch:
-            model.set_attn_implementation("eager")
-        with fresh_position_index(model):
-            yield
-    finally:
-        if switch:
-            model.set_attn_implementation(implementation)
-        for module, flag in training.items():
-            module.training = flag
-
-
-@contextmanager
-def fresh_position_index(model: nn.Module) -> Iterator[None]:
-    """Let BEiT make its position index anew in the block.
-
-    transformers keeps the index for all models of a process; one that was made in inference mode lets no gradient pass.
-    """
-    owners = {type(module) for module in model.modules() if hasattr(module, "generate_relative_position_index")}
-    cached = {owner: owner.generate_relative_position_index for owner in owners}
-    try:
-        for owner, function in cached.items():
-            owner.generate_relative_position_index = staticmethod(getattr(function, "__wrapped__", function))
-        yield
-    finally:
-        for owner, function in cached.items():
-            owner.generate_relative_position_index = staticmethod(function)
 
 
 def capture_attention(
@@ -99,16 +64,16 @@ def capture_attention(
             kept[index].append(weights if index in wanted else weights.new_empty(0))
         return weights
 
-    handles = []
-    try:
-        for index, module in enumerate(modules):
-            handles.append(module.register_forward_pre_hook(partial(_enter, running, index)))
-            handles.append(module.register_forward_hook(partial(_leave, running), always_call=True))
-        with inspected(model), exact_gradients(model), _SoftmaxRecorder(record), torch.set_grad_enabled(gradients):
-            outputs = model(pixel_values=pixel_values)
-    finally:
-        for handle in handles:
-            handle.remove()
+    entering = [(module, partial(_enter, running, index)) for index, module in enumerate(modules)]
+    leaving = [(module, partial(_leave, running)) for module in modules]
+    with (
+        evaluating_eagerly(model),
+        exact_gradients(model),
+        hooked(leaving, entering, always=True),
+        _SoftmaxRecorder(record),
+        torch.set_grad_enabled(gradients),
+    ):
+        outputs = model(pixel_values=in_own_precision(model, pixel_values))
     for index, found in kept.items():
         if len(found) != 1:
             raise RuntimeError(

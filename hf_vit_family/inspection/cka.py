@@ -10,7 +10,8 @@ from torch import nn
 
 from .anatomy import ANATOMIES, find_anatomy
 from .checks import check_pixel_values
-from .hidden import choose_blocks, evaluating, hidden_maps, hooked
+from .hidden import choose_blocks, hidden_maps
+from .state import evaluating, hooked
 
 Layers = Sequence[int | str] | None
 

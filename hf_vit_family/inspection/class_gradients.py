@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 
 from .anatomy import Call, find_anatomy
 from .batch_norms import exact_gradients
-from .checks import check_image_size, check_pixel_values, choose_classes
-from .hidden import evaluating
+from .checks import check_image_size, check_pixel_values, choose_classes, in_own_precision
+from .state import evaluating, hooked, outside_inference_mode
 
 
+@outside_inference_mode
 def input_gradient(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:
@@ -38,10 +39,12 @@ def input_gradient(
     check_image_size(model, pixel_values)
     with torch.enable_grad(), evaluating(model), exact_gradients(model):
         pixels = pixel_values.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(class_logits(model(pixel_values=pixels).logits, target), pixels)
+        logits = model(pixel_values=in_own_precision(model, pixels)).logits
+        (gradient,) = torch.autograd.grad(class_logits(logits, target), pixels)
     return gradient.float().abs().amax(1)
 
 
+@outside_inference_mode
 def grad_cam(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:
@@ -79,20 +82,16 @@ def grad_cam(
     def keep_input(module: nn.Module, arguments: tuple) -> None:
         seen.append(Call(arguments, arguments[0], grid))
 
+    of_class = anatomy.pooled(model) == "class"
+    hooks = [(block, keep) for block in (blocks[:-1] if of_class else blocks)]
+    if model.config.model_type == "mobilevit":
+        hooks.append((model.base_model.conv_1x1_exp, keep))
+    first = [(blocks[-1], keep_input)] if of_class else []
     with torch.enable_grad(), evaluating(model), exact_gradients(model):
-        handles = []
-        try:
-            of_class = anatomy.pooled(model) == "class"
-            handles += [block.register_forward_hook(keep) for block in (blocks[:-1] if of_class else blocks)]
-            if of_class:
-                handles.append(blocks[-1].register_forward_pre_hook(keep_input))
-            if model.config.model_type == "mobilevit":
-                handles.append(model.base_model.conv_1x1_exp.register_forward_hook(keep))
+        with hooked(hooks, first):
             # frozen weights leave no graph without it
-            logits = model(pixel_values=pixel_values.detach().clone().requires_grad_()).logits
-        finally:
-            for handle in handles:
-                handle.remove()
+            pixels = pixel_values.detach().clone().requires_grad_()
+            logits = model(pixel_values=in_own_precision(model, pixels)).logits
         call = _last_with_places(anatomy.read, seen, pixel_values)
         (gradient,) = torch.autograd.grad(class_logits(logits, target), call.output)
     values = anatomy.read(call)[0].detach().float()

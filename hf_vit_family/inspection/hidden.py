@@ -1,8 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The map of tokens behind every block, for every family."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,8 @@ from transformers import PreTrainedModel
 
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
-from .capture import fresh_position_index
-from .checks import check_image_size, check_pixel_values
+from .checks import check_image_size, check_pixel_values, in_own_precision
+from .state import evaluating, hooked
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def run_blocks(
 
     hooks = [(blocks[index].module, keep(index)) for index in sorted(set(chosen))]
     with evaluating(model), exact_gradients(model), hooked(hooks):
-        model(pixel_values=pixel_values)
+        model(pixel_values=in_own_precision(model, pixel_values))
     return [kept[index] for index in chosen]
 
 
@@ -101,31 +100,6 @@ def choose_blocks(blocks: Sequence[Block], layers: Sequence[int] | None) -> list
         if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
             raise ValueError(f"layer {layer!r} was given; the model has blocks 0 to {count - 1}.")
     return [layer % count for layer in chosen]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the block; afterwards every module's mode is as it was, after an error as well."""
-    training = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        with fresh_position_index(model):
-            yield
-    finally:
-        for module, flag in training.items():
-            module.training = flag
-
-
-@contextmanager
-def hooked(hooks: Sequence[tuple[nn.Module, Callable]]) -> Iterator[None]:
-    """Forward hooks for the block, each removed afterwards."""
-    handles = []
-    try:
-        handles = [module.register_forward_hook(hook) for module, hook in hooks]
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

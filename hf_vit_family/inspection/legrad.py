@@ -12,14 +12,15 @@ from transformers import PreTrainedModel
 from .anatomy import Anatomy, Call, find_anatomy
 from .capture import capture_attention
 from .checks import check_image_size, check_pixel_values, choose_classes
-from .hidden import hooked
 from .mixing import Mixing
 from .patches import to_grid
 from .raw import find_places
 from .rollout import find_mixing
+from .state import hooked, outside_inference_mode
 from .walk import Walk
 
 
+@outside_inference_mode
 def legrad(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
 from .checks import check_image_size, check_pixel_values
-from .hidden import choose_blocks, evaluating, run_blocks
+from .hidden import choose_blocks, run_blocks
+from .state import evaluating
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,19 @@ import torch
 from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
-from .checks import check_image_size, check_pixel_values, choose_classes
-from .hidden import evaluating
+from .checks import check_image_size, check_pixel_values, choose_classes, in_own_precision
+from .state import evaluating
 
 
 def predict(model: PreTrainedModel, pixel_values: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
     """Probabilities (images, classes), float32: softmax, or sigmoid of a model with several classes an image."""
     with torch.no_grad(), evaluating(model):
-        logits = torch.cat([model(pixel_values=part).logits.float() for part in pixel_values.split(batch_size)])
+        logits = torch.cat(
+            [
+                model(pixel_values=in_own_precision(model, part)).logits.float()
+                for part in pixel_values.split(batch_size)
+            ]
+        )
     several = model.config.problem_type == "multi_label_classification"
     return logits.sigmoid() if several else logits.softmax(-1)
 
@@ -34,8 +39,6 @@ def check_images(model: PreTrainedModel, pixel_values: torch.Tensor) -> None:
     """
     find_anatomy(model)
     check_pixel_values(pixel_values)
-    if len(pixel_values) == 0:
-        raise ValueError("pixel_values holds no image; expected at least one.")
     check_image_size(model, pixel_values)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from .checks import check_pixel_values, check_query
 from .hidden import run_blocks
+from .state import outside_inference_mode
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,19 @@ class ReceptiveField:
     values: torch.Tensor
 
 
+@outside_inference_mode
 def receptive_field(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,
     layers: Sequence[int] | None = None,
     query: tuple[int, int] | None = None,
 ) -> list[ReceptiveField]:
-    """Size of the gradient of a token, the sum of its channels, by each pixel: summed over colours, mean over images.
+    """Size of the gradient of a token by each pixel: summed over colours, mean over images.
 
     Source: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (2016),
-    section 2; the gradient's size is taken here in each image, so that images do not cancel.
+    section 2; the gradient's size is taken here in each image, so that images do not cancel. Of a token's channels the
+    sum with alternating signs is differentiated: behind a layer norm, as in Swin V2, the plain sum is the same for
+    every image, and its gradient nothing but rounding.
 
     Args:
         model: an image classifier of one of the thirteen families; it stays as it is.
@@ -47,18 +52,21 @@ def receptive_field(
     Raises:
         ValueError: as `hidden_maps`; or a token that a block does not have.
     """
+    check_pixel_values(pixel_values)
     fields = []
     with torch.enable_grad():
         pixels = pixel_values.detach().clone().requires_grad_()
         maps = run_blocks(model, pixels, layers)
         for hidden in maps:
             height, width = hidden.tokens.shape[1:3]
-            row, column = query or (height // 2, width // 2)
+            row, column = (height // 2, width // 2) if query is None else check_query(query)
             if not (0 <= row < height and 0 <= column < width):
                 raise ValueError(
-                    f"query {tuple(query)} was given; {hidden.name} has {height} x {width} tokens, counted from (0, 0)."
+                    f"query {query} was given; {hidden.name} has {height} x {width} tokens, counted from (0, 0)."
                 )
-            (gradient,) = torch.autograd.grad(hidden.tokens[:, row, column].sum(), pixels, retain_graph=True)
+            token = hidden.tokens[:, row, column]
+            difference = token[:, ::2].sum() - token[:, 1::2].sum()
+            (gradient,) = torch.autograd.grad(difference, pixels, retain_graph=True)
             size = gradient.abs().sum(1).mean(0).float()
             total = size.sum().clamp(min=torch.finfo(torch.float32).tiny)
             fields.append(ReceptiveField(hidden.name, (row, column), (height, width), size / total))

@@ -17,14 +17,16 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
-from .checks import check_image_size, check_pixel_values, choose_classes
+from .checks import check_classifier, check_image_size, check_pixel_values, choose_classes
 from .mixing import MIXINGS, Mixing
 from .operators import stencil, stencil_of, with_residual
+from .state import outside_inference_mode
 from .walk import Walk
 
 FUSIONS = ("mean", "max", "min")
 
 
+@outside_inference_mode
 def attention_rollout(
     model: PreTrainedModel, pixel_values: torch.Tensor, head_fusion: str = "mean", discard_ratio: float = 0.0
 ) -> torch.Tensor:
@@ -67,14 +69,16 @@ def attention_rollout(
     return rollout_from(model, matrices, pixel_values.shape)
 
 
+@outside_inference_mode
 def gradient_rollout(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:
     """Rollout of the attention that speaks for a class: each head's weights times the gradient of the class's logit.
 
     Negative products count for nothing, and the heads are averaged. Source: Chefer et al., "Generic Attention-model
-    Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers" (2021), section 3.1; the rows are
-    normalised here, so that no layer outweighs the others.
+    Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers" (2021), section 3.1. Other than there,
+    the products are divided by the largest of the image, so that the scale of the logits does not decide how much of a
+    token stays where it is, and the rows beside the residual are normalised.
 
     Args:
         model: as for `attention_rollout`.
@@ -106,6 +110,7 @@ def gradient_rollout(
     return rollout_from(model, [(matrix / largest).flatten(0, 1) for matrix in matrices], pixel_values.shape)
 
 
+@outside_inference_mode
 def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
     """Rollout of attention matrices that are there already.
 
@@ -148,6 +153,7 @@ def discard(matrix: torch.Tensor, ratio: float, model: PreTrainedModel) -> torch
     return matrix * kept
 
 
+@outside_inference_mode
 def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Tensor:
     """How a PoolFormer hands tokens on, which is the same for every image: there is no attention to look at.
 
@@ -164,10 +170,9 @@ def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Ten
     Raises:
         ValueError: another family, or an image that is too small.
     """
-    if model.config.model_type != "hfvf_poolformer":
-        raise ValueError(
-            f"A {model.config.model_type} was given; a mixing map is of PoolFormer alone, see attention_rollout."
-        )
+    model_type = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    if model_type != "hfvf_poolformer":
+        raise ValueError(f"A {model_type} was given; a mixing map is of PoolFormer alone, see attention_rollout.")
     backbone = model.base_model
     least = model.minimum_image_size
     if image_size[0] < least[0] or image_size[1] < least[1]:
@@ -191,11 +196,6 @@ def find_mixing(model: nn.Module) -> Mixing:
     Raises:
         ValueError: it has no attention, or is no classifier that the package knows.
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type == "hfvf_poolformer":
+    if getattr(getattr(model, "config", None), "model_type", None) == "hfvf_poolformer":
         raise ValueError("A PoolFormer has no attention to roll out; mixing_map shows how it hands tokens on.")
-    if model_type not in MIXINGS or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
-        raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(MIXINGS)}."
-        )
-    return MIXINGS[model_type]
+    return MIXINGS[check_classifier(model, MIXINGS)]

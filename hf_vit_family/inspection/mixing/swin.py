@@ -26,8 +26,10 @@ def _grid(model: PreTrainedModel, size: tuple[int, int]) -> tuple[int, int]:
 def _mix(model: PreTrainedModel, walk: Walk, tokens: torch.Tensor, outside: float) -> torch.Tensor:
     for stage in model.base_model.encoder.layers:
         for block in stage.blocks:
-            size = (int(block.window_size),) * 2
-            tokens = walk.attend_in_windows(tokens, size, shift=int(block.shift_size))
+            window, shift = int(block.window_size), int(block.shift_size)
+            if hasattr(block, "set_shift_and_window_size") and min(tokens.shape[1:]) <= window:
+                window, shift = min(tokens.shape[1:]), 0
+            tokens = walk.attend_in_windows(tokens, (window, window), shift=shift)
         if stage.downsample is not None:
             _, height, width = tokens.shape
             tokens = stencil(tokens, 2, 2, (0, width % 2, 0, height % 2))
