@@ -6,7 +6,7 @@ import streamlit as st
 from hf_vit_family.zoo import FAMILIES
 from hf_vit_family.zoo.registry import VARIANTS
 
-from ..layout import description
+from ..layout import dark, description
 from . import field_part
 from .geometry import find_geometry
 
@@ -24,31 +24,31 @@ MAP = 56  # tokens of the first map of most pyramids
 
 TABLE = [
     {
-        "": "Where does an output look?",
+        "Question": "Where does an output look?",
         "Convolution": "At k x k neighbours, the same in every layer.",
         "Attention": "At all tokens, or at those of its window, grid or sequence.",
         "Pooling (PoolFormer)": "At 3 x 3 neighbours.",
     },
     {
-        "": "What are the weights?",
+        "Question": "What are the weights?",
         "Convolution": "Learned numbers. They do not depend on the image.",
         "Attention": "Computed from the tokens, anew for each image, head and query.",
         "Pooling (PoolFormer)": "Fixed: an average. Nothing is learned.",
     },
     {
-        "": "Are they shared between places?",
+        "Question": "Are they shared between places?",
         "Convolution": "Yes: one kernel for all places. A shifted image gives a shifted map.",
         "Attention": "The projections are shared. Position embeddings and biases tell places apart.",
         "Pooling (PoolFormer)": "Yes.",
     },
     {
-        "": "How far after n layers?",
+        "Question": "How far after n layers?",
         "Convolution": "2n + 1 tokens wide with 3 x 3 kernels, more behind every stride.",
         "Attention": "The whole image after one layer if global; window by window otherwise.",
         "Pooling (PoolFormer)": "2n + 1 tokens wide, more behind every stride.",
     },
     {
-        "": "Cost for N tokens",
+        "Question": "Cost for N tokens",
         "Convolution": "Proportional to N.",
         "Attention": "Proportional to N² if global, to N in windows.",
         "Pooling (PoolFormer)": "Proportional to N, and almost nothing.",
@@ -87,13 +87,13 @@ def _growth() -> None:
     ]
     for row in rows:
         row["reach"] = f"{row['share']:.1%}"
-    from .charts import lines
+    from .charts import lines, readable
 
     text = "Share of the first map that can have reached the middle token, by the number of layers."
     x = {"field": "layer", "type": "quantitative", "title": "Layer", "axis": {"tickMinStep": 1, "format": "d"}}
     y = {"field": "share", "type": "quantitative", "title": "Share of the first map", "axis": {"format": "%"}}
-    chart = lines(rows, x, y, [*names, CONVOLUTIONS], ["name", "layer", "reach"], text)
-    st.altair_chart(chart, width="stretch", alt=text)
+    chart = lines(rows, x, y, [*names, CONVOLUTIONS], ["name", "layer", "reach"], dark())
+    st.altair_chart(readable(chart, dark()), width="stretch", alt=text)
     description(
         f"{text} A layer is one that mixes tokens: an attention or a pooling. In MobileViT the convolutions in front "
         "of the first attention are left out."

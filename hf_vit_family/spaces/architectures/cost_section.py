@@ -3,7 +3,7 @@
 
 import streamlit as st
 
-from ..layout import description
+from ..layout import dark, description
 from . import counted_part, measured_part
 from .formulas import global_attention, readable_count, reduced_attention, window_attention
 
@@ -20,12 +20,14 @@ def draw() -> None:
         "projections (query, key, value, output), the second the attention itself. Only the second one differs: in "
         "global attention it grows with the square of the number of tokens."
     )
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.latex(r"\Omega(\text{global}) = 4hwC^2 + 2(hw)^2C")
-    with right:
-        st.latex(r"\Omega(\text{windows}) = 4hwC^2 + 2M^2hwC")
-    description("Multiply-adds. Source: Liu et al., Swin Transformer, 2021 (arXiv:2103.14030), section 3.2.")
+    st.latex(r"\Omega(\text{global}) = 4hwC^2 + 2(hw)^2C")
+    st.latex(r"\Omega(\text{windows}) = 4hwC^2 + 2M^2hwC")
+    st.latex(r"\Omega(\text{reduced}) = \left(3 + \tfrac{2}{R^2}\right)hwC^2 + \tfrac{2}{R^2}(hw)^2C")
+    description(
+        "Multiply-adds. The first two: Liu et al., Swin Transformer, 2021 (arXiv:2103.14030), section 3.2. The third, "
+        "with keys reduced by a convolution of R x R tokens, follows from Wang et al., Pyramid Vision Transformer, "
+        "2021 (arXiv:2102.12122), section 3.3; with R = 1 there is no convolution, and it is the first."
+    )
     controls, chart = st.columns([1, 2], gap="large")
     with controls:
         channels = st.select_slider("Channels C", CHANNELS, value=96, key="channels", bind="query-params")
@@ -52,7 +54,7 @@ def _costs(tokens: int, channels: int, window: int, reduction: int) -> dict[str,
 def _chart(channels: int, window: int, patch: int, reduction: int, side: int) -> None:
     import altair as alt
 
-    from .charts import SIDES, lines, log_axis
+    from .charts import SIDES, lines, log_axis, readable
 
     sides = sorted({max(patch, round(32 * 2 ** (step / 4) / patch) * patch) for step in range(25)})
     rows = [
@@ -61,16 +63,16 @@ def _chart(channels: int, window: int, patch: int, reduction: int, side: int) ->
         for name, cost in _costs(pixels // patch, channels, window, reduction).items()
     ]
     text = "Multiply-adds of one attention layer by the side of the image, both axes logarithmic."
-    chosen = alt.Chart(alt.Data(values=[{"pixels": side}])).mark_rule(strokeDash=[6, 4], color="#808080")
+    chosen = alt.Chart(alt.Data(values=[{"pixels": side}])).mark_rule(strokeDash=[6, 4], color="#7d7d7d")
     chart = lines(
         rows,
         log_axis("pixels", "Side of the image (pixels)", values=SIDES),
         log_axis("cost", "Multiply-adds", format="~s", tickCount=8),
         [GLOBAL, WINDOWS, REDUCED],
         ["name", "pixels", "multiply-adds"],
-        text,
+        dark(),
     )
-    st.altair_chart(chart + chosen.encode(x="pixels:Q"), width="stretch", alt=text)
+    st.altair_chart(readable(chart + chosen.encode(x="pixels:Q"), dark()), width="stretch", alt=text)
     description(f"{text} The dashed line is the side chosen.")
 
 
@@ -83,7 +85,7 @@ def _sentence(channels: int, window: int, patch: int, reduction: int, side: int)
         f"**{readable_count(costs[GLOBAL])}**, windows of {window} x {window} take "
         f"**{readable_count(costs[WINDOWS])}**: {ratio:,.3g} times less. Keys reduced by {reduction} x {reduction} "
         f"take **{readable_count(costs[REDUCED])}**, the convolution that reduces them included. Windows save "
-        f"something as soon as the map is larger than one window, here from {window * patch} pixels on."
+        f"something as soon as the map is larger than one window, here beyond {window * patch} pixels."
     )
     if side % patch:
         description(f"{side} pixels are no multiple of {patch}: a rest of {side % patch} pixels is left out.")

@@ -5,7 +5,7 @@ import streamlit as st
 
 from hf_vit_family.zoo.registry import VARIANTS
 
-from ..layout import description
+from ..layout import dark, description
 from ..turns import turn
 from .counting import SIZES, SWEPT, count, counted
 from .formulas import readable_count
@@ -31,7 +31,7 @@ def draw() -> None:
 
 
 def _chart(names: list[str]) -> None:
-    from .charts import lines, log_axis
+    from .charts import lines, log_axis, readable
 
     sizes = counted()["sizes"]
     rows = [
@@ -44,7 +44,8 @@ def _chart(names: list[str]) -> None:
     x = log_axis("pixels", "Side of the image (pixels)", values=[224, 320, 512, 768, 1024])
     x["scale"] = {"type": "log", "domain": [SIZES[0], SIZES[-1]]}
     y = log_axis("cost", "Multiply-adds", format="~s", tickCount=8)
-    st.altair_chart(lines(rows, x, y, names, ["name", "pixels", "multiply-adds"], text), width="stretch", alt=text)
+    chart = lines(rows, x, y, names, ["name", "pixels", "multiply-adds"], dark())
+    st.altair_chart(readable(chart, dark()), width="stretch", alt=text)
     description(f"{text} Models of one size are built for the size that is counted.")
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 SIDE = 672  # pixels of a picture's longer side, about
 GAP, SMALL_GAP = 10, 2
-FADED = 40  # alpha, of 255, of what a query does not see
+FADED = 56  # alpha, of 255, of what a query does not see
 # Okabe and Ito's colours, told apart by colour-blind readers
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     (230, 159, 0),

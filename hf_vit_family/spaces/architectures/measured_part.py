@@ -3,7 +3,7 @@
 
 import streamlit as st
 
-from ..layout import description, problem
+from ..layout import dark, description, problem
 from ..turns import turn
 from .counting import SWEPT
 from .formulas import readable_bytes
@@ -51,7 +51,7 @@ def _measure(names: list[str], sides: list[int], fused: bool) -> None:
 def _show(measurements: list[Measurement]) -> None:
     from hf_vit_family.machine import processor_name
 
-    from .charts import lines, log_axis
+    from .charts import lines, log_axis, readable
 
     rows = [
         {
@@ -73,7 +73,8 @@ def _show(measurements: list[Measurement]) -> None:
         with column:
             text = f"{title} by the side of the image, both axes logarithmic."
             y = log_axis(field, title, format="~s", tickCount=6)
-            st.altair_chart(lines(rows, x, y, names, ["name", "pixels", "time", "peak memory"], text), width="stretch")
+            chart = lines(rows, x, y, names, ["name", "pixels", "time", "peak memory"], dark())
+            st.altair_chart(readable(chart, dark()), width="stretch", alt=text)
             description(text)
     st.dataframe(
         [

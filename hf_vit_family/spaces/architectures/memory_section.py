@@ -3,7 +3,7 @@
 
 import streamlit as st
 
-from ..layout import description
+from ..layout import dark, description
 from .formulas import BYTES, attention_bytes, attention_entries, readable_bytes
 
 SIDES = (32, 64, 128, 224, 256, 384, 512, 768, 1024, 2048)
@@ -58,7 +58,7 @@ def _table(patch: int, window: int, matrices: int, dtype: str) -> None:
 
 def _chart(patch: int, window: int, matrices: int, dtype: str) -> None:
     from .charts import SIDES as TICKS
-    from .charts import lines, log_axis
+    from .charts import lines, log_axis, readable
 
     rows = [
         {"name": KINDS[kind], "pixels": side, "bytes": count, "memory": readable_bytes(count)}
@@ -68,7 +68,6 @@ def _chart(patch: int, window: int, matrices: int, dtype: str) -> None:
     # decimal units, as in the table: giga is G here, where d3 would say B for 10^9 as well
     y = log_axis("bytes", "Bytes", format="~s", tickCount=8)
     x = log_axis("pixels", "Side of the image (pixels)", values=TICKS)
-    st.altair_chart(
-        lines(rows, x, y, list(KINDS.values()), ["name", "pixels", "memory"], text), width="stretch", alt=text
-    )
+    chart = lines(rows, x, y, list(KINDS.values()), ["name", "pixels", "memory"], dark())
+    st.altair_chart(readable(chart, dark()), width="stretch", alt=text)
     description(f"{text} k, M, G, T and P stand for 10^3, 10^6, 10^9, 10^12 and 10^15 bytes.")

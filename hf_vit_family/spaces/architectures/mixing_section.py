@@ -24,7 +24,7 @@ ORDER = (
 
 def draw() -> None:
     """Controls on the left, text and pictures on the right; on a phone one below the other."""
-    controls, shown = st.columns([1, 3], gap="large")
+    controls, shown = st.columns([3, 8], gap="medium")
     with controls:
         family = st.selectbox(
             "Family", ORDER, format_func=lambda name: FAMILIES[name].title, key="family", bind="query-params"
@@ -45,10 +45,11 @@ def draw() -> None:
         if chosen is None:
             st.info("Choose an image to see it cut.")
             return
-        columns = st.columns(2, gap="medium")
         for count, picture in enumerate(pictures(geometry, layer.index, query, chosen.image)):
+            if count % 2 == 0:
+                columns = st.columns(2, gap="medium")
             with columns[count % 2]:
-                st.markdown(f"##### {picture.title}")
+                st.markdown(f"#### {picture.title}")
                 st.image(encoded(picture.image), width="stretch", alt=f"{chosen.alt}. {picture.text}")
                 description(picture.text)
 

@@ -8,13 +8,12 @@ from hf_vit_family.zoo import Family
 _ARXIV = re.compile(r"arxiv\.org/abs/([\d.]+)")
 
 
-def arxiv_id(family: Family) -> str | None:
-    """The number of a family's paper on arXiv, for example "2103.14030"; None for a paper elsewhere."""
-    found = _ARXIV.search(family.paper_url)
-    return found[1] if found else None
+def arxiv_ids(family: Family) -> list[str]:
+    """The numbers of a family's papers on arXiv, for example ["2103.14030"]."""
+    return _ARXIV.findall(family.paper_url)
 
 
 def paper_link(family: Family) -> str:
-    """A line of Markdown: authors, title, venue and the paper's number."""
-    number = arxiv_id(family)
-    return f"Paper: {family.paper} ([{f'arXiv:{number}' if number else 'paper'}]({family.paper_url}))."
+    """A line of Markdown: authors, title, venue and the paper's number, for two papers both."""
+    links = ", ".join(f"[arXiv:{number}](https://arxiv.org/abs/{number})" for number in arxiv_ids(family))
+    return f"Paper: {family.paper} ({links})."

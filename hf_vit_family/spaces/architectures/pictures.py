@@ -84,14 +84,15 @@ def _seen(geometry: Geometry, layer: Layer, query: tuple[int, int], tokens: np.n
     every = layer.size[0] * layer.size[1]
     verb = "averages" if layer.kind == "pooling" else "attends to"
     text = f"The framed token at row {query[0]}, column {query[1]} {verb} "
+    whole = f"all {every:,} tokens" if lit.all() else f"{lit.sum():,} of the {every:,} tokens ({lit.mean():.1%})"
     if layer.key_size != layer.size:
-        text += (
-            f"{view.keys:,} keys, which are made of {lit.sum():,} of the {every:,} tokens. These keep their colours."
-        )
+        text += f"all {view.keys:,} keys, which are made of {whole}."
     else:
-        text += f"{lit.sum():,} of the {every:,} tokens ({lit.mean():.1%}), which keep their colours."
-        if layer.extra:
-            text += f" Besides, {_class_tokens(layer.extra)}."
+        text += f"{whole}."
+    if not lit.all():
+        text += " These keep their colours."
+    if layer.extra:
+        text += f" Besides, {_class_tokens(layer.extra)}."
     return Picture("What one token sees", drawing.seen(tokens, lit, query), text)
 
 
@@ -184,10 +185,11 @@ def _keys(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Pict
 
 def _reach(geometry: Geometry, index: int, query: tuple[int, int], image: Image.Image) -> Picture:
     reached = geometry.reach(index, query)
+    share = "all" if reached.all() else f"{reached.mean():.1%}"
     layers = "this layer alone" if index == 0 else f"the first {index + 1} layers"
     return Picture(
         "What can have reached it so far",
         drawing.seen(drawing.fit(image, reached.shape), reached),
-        f"Through {layers}, information can have come to the token from {reached.mean():.1%} of the first map, "
+        f"Through {layers}, information can have come to the token from {share} of the first map, "
         "convolutions between the layers included. This is the theoretical receptive field.",
     )

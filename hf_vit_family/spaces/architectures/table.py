@@ -9,7 +9,7 @@ from hf_vit_family.zoo import FAMILIES
 from hf_vit_family.zoo.registry import VARIANTS, input_size
 
 from .counting import counted
-from .papers import arxiv_id
+from .papers import arxiv_ids
 
 NOT_PUBLISHED, NOT_STATED = "not published", "not stated"
 
@@ -29,7 +29,7 @@ class Row:
         source: of the top-1.
         license: of the weights; None where no source is known.
         classes: how many, with the name of the label set.
-        paper: number on arXiv.
+        paper: its number on arXiv, or two of them.
     """
 
     family: str
@@ -42,7 +42,7 @@ class Row:
     source: str | None
     license: str | None
     classes: str | None
-    paper: str | None
+    paper: str
 
 
 HEADINGS = {
@@ -76,7 +76,7 @@ def table_rows(families: list[str] | None = None) -> list[Row]:
             "variant": name,
             **counted()["variants"][name],
             "input_size": f"{size[0]} x {size[1]}",
-            "paper": arxiv_id(family),
+            "paper": ", ".join(arxiv_ids(family)),
         }
         for checkpoint in variant.checkpoints or (None,):
             if checkpoint is None:

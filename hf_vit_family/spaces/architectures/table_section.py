@@ -5,7 +5,7 @@ import streamlit as st
 
 from hf_vit_family.zoo import FAMILIES
 
-from ..layout import description
+from ..layout import dark, description
 from . import texts
 from .formulas import readable_count
 from .mixing_section import ORDER
@@ -47,7 +47,7 @@ def _table(rows: list[Row]) -> None:
     config = {key: st.column_config.TextColumn(heading) for key, heading in HEADINGS.items()}
     config["parameters"] = number("Parameters (million)", format="%.2f")
     config["multiply_adds"] = number("Multiply-adds (10⁹)", format="%.2f")
-    config["top1"] = number(HEADINGS["top1"], format="%.2f")
+    config["top1"] = number(HEADINGS["top1"], format="%.2f", width=112)
     st.dataframe(
         frame,
         hide_index=True,
@@ -62,7 +62,7 @@ def _table(rows: list[Row]) -> None:
 def _chart(rows: list[Row]) -> None:
     import altair as alt
 
-    from .charts import HEIGHT, coloured, log_axis
+    from .charts import HEIGHT, coloured, log_axis, readable
 
     st.subheader("Published top-1 against multiply-adds", anchor=False)
     shown = [row for row in rows if row.top1 is not None]
@@ -82,14 +82,14 @@ def _chart(rows: list[Row]) -> None:
         for row in shown
     ]
     names = list(dict.fromkeys(row.family for row in shown))
-    colour, shape = coloured(names)
+    colour, shape = coloured(names, dark())
     text = (
         f"Published top-1 on ImageNet-1k of {len(shown)} checkpoints against the multiply-adds of one image, which "
         "stand on a logarithmic axis."
     )
     chart = (
         alt.Chart(alt.Data(values=values))
-        .mark_point(filled=True, size=70, opacity=0.9)
+        .mark_point(filled=True, size=70, opacity=1)
         .encode(
             x=alt.X(**log_axis("cost", "Multiply-adds of one image", format="~s", tickCount=6)),
             y=alt.Y("top1:Q", title="Top-1 on ImageNet-1k (%)", scale=alt.Scale(zero=False)),
@@ -100,9 +100,9 @@ def _chart(rows: list[Row]) -> None:
                 for field in ("checkpoint", "name", "top1", "multiply-adds", "input", "source")
             ],
         )
-        .properties(height=HEIGHT + 60, description=text)
+        .properties(height=HEIGHT + 60)
     )
-    st.altair_chart(chart, width="stretch", alt=text)
+    st.altair_chart(readable(chart, dark()), width="stretch", alt=text)
     description(
         f"{text} Training differs between the points as much as architecture does: recipe, number of epochs, "
         "pretraining on more images, distillation, size of the images. Points of one family with the same training may "
