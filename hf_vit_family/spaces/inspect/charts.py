@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 QUERY = "query"  # name of the chart's selection
-PLOT = 312  # pixels; with its numbers, it fits a phone of 390
+PLOT = 300  # pixels; with its numbers, it fits a phone of 390
 # Okabe and Ito's blue, vermilion and green: told apart by colour-blind readers, and 3:1 or more on white and on black
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 
@@ -147,7 +147,7 @@ def probability_chart(labels: Sequence[str], probabilities: Sequence[float]) -> 
 
 
 def _legible(chart: "alt.Chart | alt.LayerChart") -> "alt.Chart | alt.LayerChart":
-    """The chart with its axes and legend in the page's text colour: Streamlit's own grey is too faint for small text."""
+    """The chart with axes and legend in the page's text colour: Streamlit's own grey is too faint for small text."""
     colour = _text()
     return chart.configure_axis(labelColor=colour, titleColor=colour).configure_legend(labelColor=colour)
 

@@ -32,6 +32,11 @@ class Layer:
     class_token: bool
 
     @property
+    def shared_keys(self) -> bool:
+        """Whether a key is made of several tokens."""
+        return "keys " in self.kind
+
+    @property
     def title(self) -> str:
         """For example "Layer 3, stage 2: windows of 7 x 7 tokens; 14 x 14 tokens, 2 heads"."""
         stage = "" if self.stage is None else f", stage {self.stage}"

@@ -66,13 +66,14 @@ def find_reach(values: np.ndarray, signed: bool = False) -> tuple[float, float]:
     return 0.0, float(values.max()) or 1.0
 
 
-def colour_bar(reach: tuple[float, float], measure: str, signed: bool = False) -> str:
+def colour_bar(reach: tuple[float, float], measure: str, signed: bool = False, width: int = SIDE) -> str:
     """A colour scale with numbers as HTML, in the page's own text colour.
 
     Args:
         reach: the ends of the scale.
         measure: what the numbers are.
         signed: colours that diverge from zero.
+        width: in pixels, at most.
     """
     table = _table(SIGNED if signed else MAGNITUDE)
     stops = ", ".join(
@@ -82,7 +83,7 @@ def colour_bar(reach: tuple[float, float], measure: str, signed: bool = False) -
     numbers = "".join(f"<span>{value:.3g}</span>" for value in (reach[0], middle, reach[1]))
     label = html.escape(f"Colour scale from {reach[0]:.3g} to {reach[1]:.3g}: {measure}", quote=True)
     return (
-        f'<div style="max-width: {SIDE}px; margin: 4px 0 8px"><div role="img" aria-label="{label}" '
+        f'<div style="max-width: {width}px; margin: 4px 0 8px"><div role="img" aria-label="{label}" '
         f'style="height: 12px; border: 1px solid #808080; background: linear-gradient(to right, {stops})"></div>'
         f'<div style="display: flex; justify-content: space-between; font-size: 14px">{numbers}</div>'
         f'<div style="font-size: 14px">{html.escape(measure)}</div></div>'

@@ -20,10 +20,7 @@ VIEWS: dict[str, Callable[[Subject], None]] = {
     "Patch drop": view_dropping.draw,
 }
 FASHION_MNIST = "fashion_mnist"
-SHAPES_ONLY = (
-    "This model has only seen small grey pictures of clothes. Over another image, its maps tell which shapes it reacts "
-    "to, and nothing about what is in the picture."
-)
+SHAPES_ONLY = "The maps tell which shapes the model reacts to, and nothing about what is in the picture."
 
 
 def main() -> None:

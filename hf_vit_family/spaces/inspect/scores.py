@@ -23,9 +23,9 @@ DELETION_FILLING, INSERTION_FILLING = "mean", "blur"
 HOW = (
     "Deletion replaces the patches by the image's mean colour, the most important first; the area under the class's "
     "probability should be small. Insertion puts them back in that order into the blurred image; the area should be "
-    f"large. There are 7 x 7 patches and ten steps. The random baseline is the mean of {len(SEEDS)} orders (seeds "
-    f"{SEEDS[0]} to {SEEDS[-1]}); the centre baseline takes the patches from the middle outwards. One image says "
-    "little: compare methods over many images before you believe one."
+    "large. The difference is insertion less deletion. There are 7 x 7 patches and ten steps. The random baseline is "
+    f"the mean of {len(SEEDS)} orders (seeds {SEEDS[0]} to {SEEDS[-1]}); the centre baseline takes the patches from "
+    "the middle outwards. One image says little: compare methods over many images before you believe one."
 )
 
 

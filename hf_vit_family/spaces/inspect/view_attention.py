@@ -45,6 +45,8 @@ def draw(subject: Subject) -> None:
     )
     with picture:
         description(text + ("" if query == "class" else "The outlined patch is the one that looks."))
+        if layer.shared_keys:
+            st.caption("A key of this layer is made of several tokens; each of them is shown with an even share of it.")
     with controls:
         notes = {
             "model": subject.served.name,
@@ -139,7 +141,7 @@ def _draw_patches(
         selection_mode=charts.QUERY,
         alt=f"{measure} over the image; row and column beside it choose the patch without a mouse",
     )
-    st.html(colour_bar(find_reach(values), measure))
+    st.html(colour_bar(find_reach(values), measure, width=charts.PLOT))
 
 
 def _take_click(key: str) -> None:

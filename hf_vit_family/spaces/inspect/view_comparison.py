@@ -16,11 +16,13 @@ from .results import Subject, look_at, map_of, score_of
 from .view_maps import in_words
 
 OFFERED = tuple(method for method in METHODS if method.of_image)
+TABLES_ABREAST = 2
+WIDTH = 300  # pixels of a map
 FIRST = (ROLLOUT, GRADIENT_ROLLOUT, GRAD_CAM, OCCLUSION)
 
 
 def draw(subject: Subject) -> None:
-    """The view: a column a model, in it a map a method, and all scores as one table."""
+    """The view: a row a method, in it a map a model, and all scores as one table."""
     names = choose_model("Models to compare", key="models", several=True)
     titles = st.multiselect(
         "Methods",
@@ -36,12 +38,25 @@ def draw(subject: Subject) -> None:
         st.info("Choose at least one model and one method.")
         return
     wanted = _choose_class(subjects)
-    rows = []
-    for column, one in zip(st.columns(len(subjects)), subjects, strict=True):
+    targets = [_find_class(one, wanted) for one in subjects]
+    for column, one, target in zip(st.columns(len(subjects)), subjects, targets, strict=True):
         with column:
-            rows += _draw_model(one, methods, _find_class(one, wanted))
+            _introduce(one, target)
+    rows = []
+    compared = [(one, target) for one, target in zip(subjects, targets, strict=True) if target is not None]
+    for method in methods:
+        st.subheader(method.title, anchor=False)
+        st.caption(method.says)
+        # one row a method, so that the models' maps lie beside one another
+        for column, one, target in zip(st.columns(len(subjects)), subjects, targets, strict=True):
+            with column:
+                rows += [] if target is None else _draw_map(one, method, target)
+    rows += [(one.served.name, score_of(one, name, target)) for one, target in compared for name in scores.BASELINES]
     st.subheader("Scores for this image", anchor=False)
-    st.markdown(_table(rows))
+    for first in range(0, len(compared), TABLES_ABREAST):
+        for column, (one, _) in zip(st.columns(TABLES_ABREAST), compared[first : first + TABLES_ABREAST], strict=False):
+            with column:
+                _draw_scores(one.served.name, [score for name, score in rows if name == one.served.name])
     st.caption(scores.HOW)
     st.caption("A model's probabilities are its own: compare methods within a model, not scores between models.")
 
@@ -70,47 +85,48 @@ def _find_class(subject: Subject, wanted: str) -> int | None:
     return labels.index(wanted) if wanted in labels else None
 
 
-def _draw_model(subject: Subject, methods: Sequence[Method], target: int | None) -> list[tuple[str, scores.Score]]:
-    """A column, and the scores in it by the model's name."""
-    st.subheader(plain(subject.served.name), anchor=False)
+def _introduce(subject: Subject, target: int | None) -> None:
+    """A model, what it predicts, and whether it can be explained for the class."""
     label, probability = subject.top(1)[0]
-    st.markdown(f"{plain(subject.served.family)}, predicts {plain(label)} ({probability:.1%})")
+    st.markdown(f"**{plain(subject.served.name)}** predicts {plain(label)} ({probability:.1%}).")
     warning = far_from_training(subject.served, subject.chosen)
     if warning:
         st.caption(plain(warning))
     if target is None:
         st.info("This model does not have the chosen class.")
+
+
+def _draw_map(subject: Subject, method: Method, target: int) -> list[tuple[str, scores.Score]]:
+    """A model's map with its score, by the model's name; none where the method does not fit."""
+    name = subject.served.name
+    reason = reason_against(method, subject.model_type)
+    if reason:
+        st.caption(f"{plain(name)}: {reason}")
         return []
-    rows = []
-    for method in methods:
-        st.markdown(f"**{method.title}**")
-        reason = reason_against(method, subject.model_type)
-        if reason:
-            st.caption(reason)
-            continue
-        values = map_of(subject, method, target)
-        reach = find_reach(values, method.signed)
-        text = in_words(subject, method, target, values)
-        st.image(over_image(subject.shown, values, reach, method.signed), width="stretch", alt=text)
-        st.html(colour_bar(reach, method.measure, method.signed))
-        score = score_of(subject, method.title, target)
-        description(f"{text} Deletion {score.deletion:.3f}, insertion {score.insertion:.3f}.")
-        rows.append((subject.served.name, score))
-    return rows + [(subject.served.name, score_of(subject, name, target)) for name in scores.BASELINES]
+    values = map_of(subject, method, target)
+    reach = find_reach(values, method.signed)
+    text = f"{name}: {in_words(subject, method, target, values)}"
+    st.image(over_image(subject.shown, values, reach, method.signed), width=WIDTH, alt=text)
+    st.html(colour_bar(reach, method.measure, method.signed, WIDTH))
+    score = score_of(subject, method.title, target)
+    description(f"{text} Deletion {score.deletion:.3f}, insertion {score.insertion:.3f}.")
+    return [(name, score)]
 
 
-def _table(rows: Sequence[tuple[str, scores.Score]]) -> str:
-    """The scores as a Markdown table, by model, the largest difference first."""
-    order = {name: index for index, (name, _) in reversed(list(enumerate(rows)))}
-    ranked = sorted(rows, key=lambda row: (order[row[0]], -row[1].difference))
-    baseline = {name: score for name, score in rows if score.name == scores.RANDOM}
-    lines = [
-        "| model | order of the patches | deletion (low is good) | insertion (high is good) | insertion less deletion "
-        "| better than random by |",
-        "| :-- | :-- | --: | --: | --: | --: |",
+def _draw_scores(name: str, found: Sequence[scores.Score]) -> None:
+    """A model's scores as a table, the largest difference first, and which methods beat the baselines."""
+    ranked = sorted(found, key=lambda score: -score.difference)
+    table = [
+        {
+            "patches by": score.name,
+            "deletion": f"{score.deletion:.3f}",
+            "insertion": f"{score.insertion:.3f}",
+            "difference": f"{score.difference:+.3f}",
+        }
+        for score in ranked
     ]
-    for name, score in ranked:
-        better = "" if score.name == scores.RANDOM else f"{score.difference - baseline[name].difference:+.3f}"
-        cells = (plain(name), score.name, f"{score.deletion:.3f}", f"{score.insertion:.3f}", f"{score.difference:+.3f}")
-        lines.append(f"| {' | '.join((*cells, better))} |")
-    return "\n".join(lines)
+    st.markdown(f"**{plain(name)}**")
+    st.table(table, hide_index=True)
+    limit = max(score.difference for score in found if score.name in scores.BASELINES)
+    better = [score.name for score in ranked if score.name not in scores.BASELINES and score.difference > limit]
+    st.caption(f"Better than both baselines here: {', '.join(better) or 'none'}.")

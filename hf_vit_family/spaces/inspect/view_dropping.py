@@ -15,13 +15,15 @@ MOST_SEEDS = 9999
 
 def draw(subject: Subject) -> None:
     """The view: share, order and seed; the image that is left, its prediction, and the whole curve."""
-    left, middle, right = st.columns(3)
-    with left:
+    first, second, third = st.columns(3)
+    with first:
         settle("order", ORDERS, RANDOM, "“{}” is no order of patches; the random order is shown.")
         order = st.selectbox("Dropped patches", ORDERS, key="order", bind="query-params", persist_state="session")
-    with middle:
-        method = None if order == RANDOM else choose_method(subject, "salient", of_image=True)
-    with right:
+    method = None
+    if order != RANDOM:
+        with second:
+            method = choose_method(subject, "salient", of_image=True)
+    with second if method is None else third:
         seeds = range(MOST_SEEDS + 1)
         settle("seed", seeds, 0, f"A seed is a whole number from 0 to {MOST_SEEDS}, not “{{}}”; 0 is taken.")
         seed = st.number_input(
