@@ -143,7 +143,7 @@ def test_accessible(visit, dark):
     for picture in page.locator('[data-testid="stImage"] img').all():
         assert picture.get_attribute("alt")
     for chart in page.locator('[data-testid="stVegaLiteChart"]').all():
-        assert "The most likely classes of" in chart.inner_html()
+        assert "The most likely classes of" in (chart.get_attribute("aria-label") or "")
 
 
 def test_keyboard_alone(visit):
