@@ -75,7 +75,7 @@ def interpreter() -> str:
         path = os.path.realpath(path)
         check = "import sys; sys.exit(sys.version_info < (3, 11))"
         try:
-            if subprocess.run(["/bin/sh", "-c", f'"{path}" -c "{check}"'], **as_user(), check=False).returncode == 0:
+            if subprocess.run([path, "-c", check], **as_user(), check=False).returncode == 0:
                 return path
         except OSError:
             continue
@@ -98,7 +98,8 @@ def installed(published, outside) -> Installed:
     make = [uv, "venv", "--quiet", "--python", interpreter(), folder] if uv else [interpreter(), "-m", "venv", folder]
     subprocess.run(make, check=True, timeout=300)
     python = str(folder / "bin" / "python")
-    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    # compiled as pip compiles: the Space's user may not write there
+    pip = [uv, "pip", "install", "--compile-bytecode", "--python", python] if uv else [python, "-m", "pip", "install"]
     start = time.monotonic()
     subprocess.run([*pip, "--quiet", "-r", "requirements.txt"], cwd=published["classify"], check=True, timeout=1800)
     result = Installed(folder, time.monotonic() - start)
