@@ -129,10 +129,14 @@ def test_dark(visit):
     screenshot(page, "classify_dark")
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
 def test_no_scrolling_sideways(visit, width):
     page = visit(f"?{ALL}", width=width)
     assert sideways(page) == []
+    cards = page.locator(".st-key-side-by-side [data-testid=stColumn]").all()
+    for card in cards:
+        inside = max(table.bounding_box()["width"] for table in card.locator("table").all())
+        assert inside <= card.bounding_box()["width"] + 1  # nothing covers the card beside it
     screenshot(page, f"classify_{width}")
 
 

@@ -27,6 +27,10 @@ STYLE = """
 [data-testid="stMainBlockContainer"] button[kind^="primary"] {
   background-color: #0b5cad; border-color: #0b5cad; color: #ffffff;
 }
+/* a control squeezed by the names of many models can still be hit */
+[data-testid="stMultiSelect"] input { min-width: 24px; min-height: 24px; }
+/* columns that go below one another where the window is too narrow for all */
+.st-key-side-by-side [data-testid="stColumn"] { min-width: min(100%, 264px); }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] {
     padding-left: var(--hfvf-3); padding-right: var(--hfvf-3); padding-bottom: var(--hfvf-4);

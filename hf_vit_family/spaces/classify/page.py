@@ -25,16 +25,16 @@ def main() -> None:
     with controls:
         names = choose_model("Models to compare", several=True)
         chosen = choose_image(_domain(names))
+        if not names:
+            st.info("Choose a model.")
+        elif chosen is None:
+            st.info("Choose an image.")
         st.caption("The address of this page keeps the models and the example: send it to share what you see.")
     if chosen is not None:
         with picture:
             preview(chosen)
-    if not names:
-        st.info("Choose a model.")
-    elif chosen is None:
-        st.info("Choose an image.")
-    else:
-        _compare(names, chosen)
+        if names:
+            _compare(names, chosen)
     layout.end("classify")
 
 
@@ -50,7 +50,9 @@ def _compare(names: tuple[str, ...], chosen: ChosenImage) -> None:
     together = st.container()
     answers: list[Answer] = []
     costs: dict[str, Cost] = {}
-    for name, column in zip(names, st.columns(len(names), gap="medium"), strict=True):
+    with st.container(key="side-by-side"):
+        columns = st.columns(len(names), gap="medium")
+    for name, column in zip(names, columns, strict=True):
         with column:
             st.subheader(layout.plain(name), anchor=False)
             try:
