@@ -5,11 +5,14 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
+from transformers import ViTImageProcessor
+from zoo_models import tiny_model
 
 from hf_vit_family import inspection, load_image_processor, load_model
 from hf_vit_family.spaces.examples import example_image
-from hf_vit_family.spaces.inspect import files, methods, view_maps
+from hf_vit_family.spaces.inspect import files, maps, methods, view_maps
 
 MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 
@@ -193,6 +196,42 @@ def test_methods_and_families_side_by_side():
     assert captions(page).count("Better than both baselines here: ") == 2
     lives(page.multiselect(key="methods").set_value([]).run())
     assert "at least one" in page.info[0].value
+    lives(page.multiselect(key="models").set_value(["no such model"]).run(), ["no such model"])
+
+
+def test_the_model_stays_chosen_through_the_comparison():
+    page = visit(model="twins_fashion_mnist", method="Grad-CAM")
+    page.radio(key="view").set_value("Comparison").run()
+    lives(page.radio(key="view").set_value("Maps").run())
+    assert page.selectbox(key="model").value == "twins_fashion_mnist"
+    assert page.selectbox(key="method").value == "Grad-CAM"
+
+
+def test_a_class_token_can_look_too(tmp_path, monkeypatch, downloads):
+    torch.manual_seed(0)
+    model = tiny_model("vit").eval()
+    model.save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    monkeypatch.setenv("HFVF_MODELS", str(tmp_path))
+    page = visit(view="Attention", model=str(tmp_path))
+    lives(page.radio(key="from").set_value("class token").run())
+    assert "Attention of the class token in layer 0" in captions(page)
+    pixels = ViTImageProcessor(size={"height": 32, "width": 32})(example_image("t-shirt"), return_tensors="pt")
+    expected = inspection.attention_map(model, pixels["pixel_values"], 0, "class")[0].numpy()
+    assert np.allclose(stored(downloads[-1])["map"], expected, atol=1e-6)
+    lives(page.radio(key="from").set_value("patch").run())
+    lives(page.number_input(key="row").set_value(0).run())
+    assert "Attention of the patch at row 0, column 2 in layer 0" in captions(page)
+
+
+def test_a_computation_that_fails_is_one_sentence(monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("shapes\nthat do not fit")
+
+    monkeypatch.setattr(maps, "make_map", fails)
+    page = AppTest.from_function(draw_page, default_timeout=120)
+    page.query_params.update({"model": "twins_fashion_mnist", "method": "LeGrad", "image": "Coat"})
+    lives(page.run(), ["This model fails when it is to compute the map (RuntimeError)."])
 
 
 def test_patches_are_dropped_with_the_slider():

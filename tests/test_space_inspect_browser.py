@@ -2,6 +2,7 @@
 """The Space that looks inside the models in a real browser: clicks, keys, links, widths, both themes."""
 
 import io
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 pytest_plugins = ["browser"]
 pytestmark = pytest.mark.slow
 SPACE = "inspect"
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "hf_vit_family" / "assets" / "photographs"
 TWINS = "model=twins_fashion_mnist"
 
 
@@ -98,12 +100,19 @@ def test_a_share_link_opens_the_same_map_for_another_visitor(visit):
     assert {"view", "model", "image", "layer", "head", "row", "column"} <= asked(second).keys()
 
 
+def test_a_photograph_of_ones_own(visit):
+    page = visit("?image_from=Upload")
+    page.locator('[data-testid="stFileUploader"] input[type=file]').set_input_files(PHOTOGRAPHS / "rocket.jpg")
+    says(page, "Attention rollout: 14 x 14 values")
+    says(page, "If your image is anything else, its answer means nothing.")
+    screenshot(page, "inspect-upload-1280")
+
+
 def test_methods_and_families_beside_one_another(visit):
     page = visit("?view=Comparison&image=Bag", width=1920)
     says(page, "Scores for this image")
-    rows = page.locator("table tbody tr")
     # of MaxViT four maps and two baselines; of PoolFormer, which has no attention, two maps less
-    assert rows.count() == 6 + 4
+    assert [table.locator("tbody tr").count() for table in page.locator("table").all()] == [6, 4]
     assert page.get_by_text("PoolFormer has none: it averages neighbouring tokens").count() == 2
     assert not sideways(page)
     assert not accessibility(page)

@@ -97,9 +97,12 @@ def choose_model(label: str = "Model", key: str = "model", several: bool = False
             max_selections=MOST_MODELS,
             accept_new_options=True,
             bind="query-params",
+            persist_state="session",
         )
         return tuple(dict.fromkeys(name.strip() for name in chosen if name.strip()))
-    chosen = st.selectbox(label, offered, key=key, help=hint, accept_new_options=True, bind="query-params")
+    chosen = st.selectbox(
+        label, offered, key=key, help=hint, accept_new_options=True, bind="query-params", persist_state="session"
+    )
     return chosen.strip()
 
 

@@ -13,12 +13,13 @@ from .controls import settle
 from .results import Subject, look_at
 
 NAME = "inspect"
+COMPARISON = "Comparison"
 VIEWS: dict[str, Callable[[Subject], None]] = {
     "Maps": view_maps.draw,
     "Attention": view_attention.draw,
-    "Comparison": view_comparison.draw,
     "Patch drop": view_dropping.draw,
 }
+TITLES = ("Maps", "Attention", COMPARISON, "Patch drop")
 FASHION_MNIST = "fashion_mnist"
 SHAPES_ONLY = "The maps tell which shapes the model reacts to, and nothing about what is in the picture."
 
@@ -26,24 +27,27 @@ SHAPES_ONLY = "The maps tell which shapes the model reacts to, and nothing about
 def main() -> None:
     """Draw the page: text and controls first, then the model, then the chosen view."""
     begin(NAME)
+    settle("view", TITLES, TITLES[0], f"There is no view “{{}}” here; {TITLES[0]} is shown.")
+    view = st.radio("View", TITLES, key="view", bind="query-params", persist_state="session", horizontal=True)
+    several = view == COMPARISON
     left, right = st.columns(2)
     with left:
-        name = choose_model()
+        names = choose_model("Models to compare", key="models", several=True) if several else choose_model()
     with right:
         chosen = choose_image(FASHION_MNIST)
-    titles = list(VIEWS)
-    settle("view", titles, titles[0], f"There is no view “{{}}” here; {titles[0]} is shown.")
-    view = st.radio("View", titles, key="view", bind="query-params", persist_state="session", horizontal=True)
     if chosen is not None:
-        _draw_view(view, name, chosen)
+        _draw_view(view, names, chosen)
     end(NAME)
 
 
-def _draw_view(view: str, name: str, chosen: ChosenImage) -> None:
+def _draw_view(view: str, names: str | tuple[str, ...], chosen: ChosenImage) -> None:
     """One view, or one sentence about why there is none; whatever goes wrong, the page stays."""
+    if view == COMPARISON:
+        view_comparison.draw(names, chosen)
+        return
     try:
         with st.spinner("Loading the model"):
-            subject = look_at(serve(name), chosen)
+            subject = look_at(serve(names), chosen)
         _say_how_far(subject)
         VIEWS[view](subject)
     except ValueError as error:

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What is looked at, and everything computed of it: each thing once, in turn, and remembered for a while."""
 
+import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ..choices import ChosenImage
     from ..models import ServedModel
 
-REMEMBERED = 400  # results, of which the largest is a map of some 200 kB
+logger = logging.getLogger(__name__)
+REMEMBERED = 200  # results; the largest of a model for 224 pixels is a map of 200 kB
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,19 @@ def remember(key: tuple[Hashable, ...], what: str, compute: Callable[[], Any]) -
         key: says everything that the result depends on.
         what: is done, for those who wait.
         compute: the computation.
+
+    Raises:
+        ValueError: one sentence about a computation that failed.
     """
     try:
         return _remembered(key, None)
     except _Missing:
+        pass
+    try:
         with turn(what), st.spinner("Computing"):
             return _remembered(key, compute)
+    except ValueError:
+        raise
+    except Exception as error:  # a stranger's configuration can fail in as many ways as there are layers
+        logger.exception("%s", key)
+        raise ValueError(f"This model fails when it is to {what} ({type(error).__name__}).") from None

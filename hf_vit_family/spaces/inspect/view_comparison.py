@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ..choices import ChosenImage, choose_model
+from ..choices import ChosenImage
 from ..layout import description, plain, problem
 from ..models import far_from_training, serve
 from . import scores
@@ -21,9 +21,13 @@ WIDTH = 300  # pixels of a map
 FIRST = (ROLLOUT, GRADIENT_ROLLOUT, GRAD_CAM, OCCLUSION)
 
 
-def draw(subject: Subject) -> None:
-    """The view: a row a method, in it a map a model, and all scores as one table."""
-    names = choose_model("Models to compare", key="models", several=True)
+def draw(names: Sequence[str], chosen: ChosenImage) -> None:
+    """The view: a row a method, in it a map a model, and a table of scores a model.
+
+    Args:
+        names: of the models.
+        chosen: the image.
+    """
     titles = st.multiselect(
         "Methods",
         [method.title for method in OFFERED],
@@ -33,9 +37,10 @@ def draw(subject: Subject) -> None:
         persist_state="session",
     )
     methods = [method for method in OFFERED if method.title in titles]
-    subjects = _look(names, subject.chosen)
-    if not subjects or not methods:
+    subjects = _look(names, chosen)
+    if not names or not methods:
         st.info("Choose at least one model and one method.")
+    if not subjects or not methods:
         return
     wanted = _choose_class(subjects)
     targets = [_find_class(one, wanted) for one in subjects]
@@ -65,7 +70,8 @@ def _look(names: Sequence[str], chosen: ChosenImage) -> list[Subject]:
     subjects = []
     for name in names:
         try:
-            subjects.append(look_at(serve(name), chosen))
+            with st.spinner("Loading the model"):
+                subjects.append(look_at(serve(name), chosen))
         except ValueError as error:
             problem(error)
     return subjects
