@@ -190,7 +190,7 @@ def test_the_script_is_a_few_lines(name):
     assert f"from hf_vit_family.spaces.{name}.page import main\n\nmain()\n" in script
 
 
-# In a process of its own, a server that has just started: what the page has shown, and how long its script has computed,
+# In a process of its own, a server that has just started: what the page has shown and how long its script has computed
 # when something heavy is imported.
 WATCH = """
 import json, os, runpy, sys, time
