@@ -1,127 +1,151 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The teaching page: its geometry against the attention that models compute, its formulas against sums by hand."""
+"""The teaching page without a browser: every section and family, moved tokens, share links, what is not loaded."""
 
-import numpy as np
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-import torch
-from zoo_models import images, random_model
+from streamlit.testing.v1 import AppTest
 
-from hf_vit_family.inspection import attention_map
-from hf_vit_family.spaces.architectures import formulas
-from hf_vit_family.spaces.architectures.geometry import find_geometry, geometry_of
+from hf_vit_family.spaces.architectures.mixing_section import ORDER
+from hf_vit_family.spaces.architectures.page import SECTIONS
+from hf_vit_family.zoo import FAMILIES
 from hf_vit_family.zoo.registry import VARIANTS
 
-# Swin masks a key with -100, which leaves it a weight of the order of 1e-44.
-NOTHING = 1e-30
-# overrides of the tiny models that let them have every kind of layer; pixels, where a map is to be padded
-KINDS = {
-    "twins": ("twins", {"depths": (2, 2, 2, 2)}, None),
-    "twins padded": ("twins", {"depths": (2, 1, 1, 1)}, (96, 64)),
-    "twins pcpvt": ("twins", {"window_sizes": None, "depths": (1, 1, 1, 1)}, None),
-    "maxvit": ("maxvit", {}, None),
-    "maxvit padded": ("maxvit", {}, (96, 72)),
-    "vit": ("vit", {}, None),
-    "deit": ("deit", {}, None),
-    "beit": ("beit", {}, None),
-    "swin": ("swin", {"depths": [2, 2, 1, 1], "window_size": 4, "image_size": 128}, (128, 128)),
-    "swinv2": ("swinv2", {"depths": [2, 2, 1, 1], "window_size": 4, "image_size": 128}, (128, 128)),
-    "cvt": ("cvt", {}, None),
-    "pvt": ("pvt", {}, None),
-    "pvt_v2": ("pvt_v2", {}, None),
-    "pvt_v2 linear": ("pvt_v2", {"linear_attention": True}, None),
-    "mobilevit": ("mobilevit", {}, None),
-    "mobilevitv2": ("mobilevitv2", {}, None),
-}
+APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures" / "app.py"
 
 
-def corners_and_middle(size):
-    """Tokens at which windows, masks and paddings differ."""
-    height, width = size
-    return {(height - 1, width - 1), (height // 2, width // 2), (0, width - 1)}
+def opened(**query):
+    """The page behind a share link."""
+    page = AppTest.from_file(str(APP), default_timeout=120)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return without_error(page.run())
 
 
-@pytest.mark.parametrize("case", KINDS)
-def test_lit_tokens_are_those_with_attention(case):
-    """What a drawing lights is where the softmax of the real model gives a weight, in every layer."""
-    family, overrides, size = KINDS[case]
-    model = random_model(family, **overrides)
-    pixel_values = images(family, size, batch=1)
-    geometry = geometry_of(model, tuple(pixel_values.shape[2:]))
-    for index in range(len(geometry)):
-        layer = geometry.layer(index)
-        for query in corners_and_middle(layer.size):
-            looked = attention_map(model, pixel_values, index, query)[0].numpy()
-            seen = geometry.view(index, query)
-            assert looked.shape == layer.size == seen.shares.shape
-            assert np.array_equal(looked > NOTHING, seen.shares > 0), (layer, query)
-            if layer.kind in ("window", "shifted window", "grid", "unfolded", "separable"):
-                groups = geometry.groups(index)
-                assert np.array_equal(groups == groups[query], seen.shares > 0), (layer, query)
-                assert seen.keys == (seen.shares > 0).sum()
+def without_error(page):
+    assert not page.exception, [error.message for error in page.exception]
+    assert not page.error, [error.value for error in page.error]
+    return page
 
 
-# where a family keeps the modules that mix a whole map: the modules, and which places of their output belong to a token
-BLOCKS = {
-    "swin": lambda model: [block for stage in model.base_model.encoder.layers for block in stage.blocks],
-    "swinv2": lambda model: [block for stage in model.base_model.encoder.layers for block in stage.blocks],
-    "twins": lambda model: [layer for stage in model.base_model.stages for layer in stage.layers],
-    "pvt": lambda model: [layer.attention for stage in model.base_model.encoder.block for layer in stage],
-    "pvt_v2": lambda model: [block.attention for stage in model.base_model.encoder.layers for block in stage.blocks],
-    "poolformer": lambda model: [layer.token_mixer for stage in model.base_model.stages for layer in stage.layers],
-    "vit": lambda model: list(model.base_model.layers),
-    "deit": lambda model: list(model.base_model.layers),
-    "beit": lambda model: list(model.base_model.layers),
-}
+def titles(page):
+    """Of the pictures."""
+    return [text.value.removeprefix("#### ") for text in page.markdown if text.value.startswith("#### ")]
 
 
-def dependence(model, pixel_values, module, size, extra, query):
-    """(height, width) of booleans: the input tokens of a module that its output at a token depends on."""
-    kept = {}
-
-    def keep_input(_, arguments, named):
-        given = arguments[0] if arguments else named["hidden_states"]
-        kept["entered"] = given.detach().clone().requires_grad_()
-        if arguments:
-            return (kept["entered"], *arguments[1:]), named
-        return (), {**named, "hidden_states": kept["entered"]}
-
-    def keep_output(_, arguments, output):
-        kept["left"] = output[0] if isinstance(output, tuple) else output
-
-    handles = [
-        module.register_forward_pre_hook(keep_input, with_kwargs=True),
-        module.register_forward_hook(keep_output),
-    ]
-    try:
-        with torch.enable_grad():
-            model(pixel_values=pixel_values)
-            channels = as_tokens(kept["left"], size, extra)[query]
-            # no even sum: behind a LayerNorm that never changes
-            (gradient,) = torch.autograd.grad((channels * torch.arange(len(channels))).sum(), kept["entered"])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return (as_tokens(gradient, size, extra).abs().sum(-1) > NOTHING).numpy()
+def caption(page, start):
+    return next(text.value for text in page.caption if text.value.replace("\\", "").startswith(start))
 
 
-def as_tokens(values, size, extra):
-    """A map or sequence of one image as (height, width, channels), class tokens left out."""
-    if values.ndim == 4:
-        return values[0] if values.shape[1:3] == size else values[0].permute(1, 2, 0)
-    return values[0, extra:].reshape(*size, -1)
+@pytest.fixture(scope="module")
+def page():
+    return opened()
 
 
-@pytest.mark.parametrize("case", [case for case, (family, *_) in KINDS.items() if family in BLOCKS] + ["poolformer"])
-def test_lit_tokens_are_those_that_the_output_depends_on(case):
-    """The same without the package's own walk: the gradient of a block's output at a token by its input tokens."""
-    family, overrides, size = KINDS.get(case, (case, {"depths": (2, 1, 1, 1)}, None))
-    model = random_model(family, **overrides)
-    pixel_values = images(family, size, batch=1)
-    geometry = geometry_of(model, tuple(pixel_values.shape[2:]))
-    modules = BLOCKS[family](model)
-    assert len(modules) == len(geometry)
-    for index, module in enumerate(modules):
-        layer = geometry.layer(index)
-        for query in corners_and_middle(layer.size):
-            depends = dependence(model, pixel_values, module, layer.size, layer.extra, query)
-            assert np.array_equal(depends, geometry.view(index, query).shares > 0), (layer, query)
+def test_first_page_draws_patches_without_torch():
+    """Text and drawing of the start page come without torch, transformers, matplotlib or altair."""
+    code = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file({str(APP)!r}, default_timeout=120).run()
+assert not page.exception and len(page.image) == 4, (page.exception, page.image)
+print(sorted({{"torch", "transformers", "matplotlib", "altair"}} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("family", ORDER)
+def test_every_family_is_drawn(page, family):
+    without_error(page.selectbox(key="family").select(family).run())
+    without_error(page.slider(key="layer").set_value(2).run())
+    assert VARIANTS[page.selectbox(key="variant").value].family == family
+    assert page.subheader[0].value == FAMILIES[family].title
+    found = titles(page)
+    assert found[:2] == ["How the layer cuts the image", "What one token sees"]
+    assert found[-1] == "What can have reached it so far" and 3 <= len(found) == len(page.image)
+
+
+def test_a_token_is_moved(page):
+    page.selectbox(key="family").select("swin").run()
+    page.slider(key="layer").set_value(2)
+    page.slider(key="row").set_value(20)
+    without_error(page.slider(key="column").set_value(20).run())
+    assert "attends to 49 of the 3,136 tokens" in caption(page, "The framed token at row 20").replace("\\", "")
+    page.slider(key="row").set_value(55)
+    without_error(page.slider(key="column").set_value(55).run())
+    assert "attends to 9 of the 3,136 tokens" in caption(page, "The framed token at row 55").replace("\\", "")
+    assert "Window 64 of 64" in caption(page, "Window")
+
+
+def test_a_token_stays_in_its_place_when_the_map_shrinks(page):
+    page.selectbox(key="family").select("swin").run()
+    page.slider(key="layer").set_value(1).run()
+    page.slider(key="row").set_value(55)
+    page.slider(key="column").set_value(14).run()
+    without_error(page.slider(key="layer").set_value(12).run())
+    assert (page.slider(key="row").value, page.slider(key="column").value) == (6, 1)
+
+
+def test_a_share_link_is_what_was_shared():
+    first = opened(family="MaxViT", layer="2", row="9", column="40")
+    assert first.selectbox(key="family").value == "maxvit" and first.slider(key="layer").value == 2
+    assert (first.slider(key="row").value, first.slider(key="column").value) == (9, 40)
+    assert "What attends together" in titles(first)
+
+
+def test_a_link_that_names_nothing_shows_the_start():
+    page = opened(family="Enormous", layer="999", row="-3")
+    assert page.selectbox(key="family").value == "vit" and page.slider(key="layer").value == 1
+
+
+def test_cost():
+    page = opened(section="Cost")
+    assert "**2 G**" in page.markdown[-3].value or any("**2 G**" in text.value for text in page.markdown)
+    assert any("13.8 times less" in text.value for text in page.markdown)
+    without_error(page.slider(key="window").set_value(14).run())
+    assert not any("13.8 times less" in text.value for text in page.markdown)
+    page.selectbox(key="count_model").select("poolformer_s12")
+    without_error(next(button for button in page.button if button.label == "Count").click().run())
+    assert any("1,812,267,008" in text.value for text in page.markdown)
+
+
+def test_measuring_on_the_page():
+    page = opened(section="Cost")
+    page.multiselect(key="measure_models").set_value(["mobilevitv2-1.0-imagenet1k-256"])
+    page.multiselect(key="measure_sides").set_value([224])
+    without_error(next(button for button in page.button if button.label == "Measure").click().run())
+    table = page.dataframe[0].value
+    assert list(table["Model"]) == ["mobilevitv2-1.0-imagenet1k-256"] and (table["Median (ms)"] > 0).all()
+    assert "thread" in caption(page, "Measured on")
+
+
+def test_memory():
+    page = opened(section="Memory")
+    assert any("**121 GB**" in text.value for text in page.markdown)
+    without_error(page.selectbox(key="dtype").select("float16").run())
+    assert any("**60.4 GB**" in text.value for text in page.markdown)
+
+
+def test_table():
+    page = opened(section="All families")
+    table = page.dataframe[0].value
+    assert set(table["variant"]) == set(VARIANTS)
+    without_error(page.multiselect(key="families").set_value(["pvt", "vit"]).run())
+    assert set(page.dataframe[0].value["family"]) == {"PVT", "ViT"}
+
+
+def test_convolutions():
+    page = opened(section="Convolutions")
+    page.selectbox(key="field_model").select("poolformer_fashion_mnist").run()
+    without_error(next(button for button in page.button if button.label.startswith("Compute")).click().run())
+    fields = [text.value for text in page.caption if "of the gradient lies in" in text.value]
+    assert len(fields) == len(page.image) >= 3
+
+
+def test_every_section_has_a_test():
+    assert [title for title, _ in SECTIONS.values()] == [
+        "Tokens and mixing", "Cost", "Memory", "All families", "Convolutions"
+    ]  # fmt: skip

@@ -86,13 +86,13 @@ def _seen(geometry: Geometry, layer: Layer, query: tuple[int, int], tokens: np.n
     text = f"The framed token at row {query[0]}, column {query[1]} {verb} "
     whole = f"all {every:,} tokens" if lit.all() else f"{lit.sum():,} of the {every:,} tokens ({lit.mean():.1%})"
     if layer.key_size != layer.size:
-        text += f"all {view.keys:,} keys, which are made of {whole}."
+        text += f"all {view.keys - layer.extra:,} keys, which are made of {whole}."
     else:
         text += f"{whole}."
     if not lit.all():
         text += " These keep their colours."
     if layer.extra:
-        text += f" Besides, {_class_tokens(layer.extra)}."
+        text += f" It attends to {_class_tokens(layer.extra)} as well."
     return Picture("What one token sees", drawing.seen(tokens, lit, query), text)
 
 
@@ -185,7 +185,7 @@ def _keys(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Pict
 
 def _reach(geometry: Geometry, index: int, query: tuple[int, int], image: Image.Image) -> Picture:
     reached = geometry.reach(index, query)
-    share = "all" if reached.all() else f"{reached.mean():.1%}"
+    share = f"all {reached.size:,} tokens" if reached.all() else f"{reached.mean():.1%}"
     layers = "this layer alone" if index == 0 else f"the first {index + 1} layers"
     return Picture(
         "What can have reached it so far",

@@ -25,9 +25,9 @@ FAMILIES = {
         "tokens are merged into one, so that maps shrink as in a convolutional network."
     ),
     "swinv2": (
-        "Swin's windows and shifts, made fit for larger models and images: attention compares by cosine, norms stand "
-        "behind the branches, and a small network of the logarithmic distance gives the position bias, so that windows "
-        "of one size can be trained and others used."
+        "Swin's windows and shifts, made fit for larger models and images. Attention compares by cosine, and norms "
+        "stand behind the branches instead of in front. The position bias comes from a small network of the "
+        "logarithmic distance, so that a model can be trained with windows of one size and used with another."
     ),
     "twins": (
         "Twins-SVT alternates two layers: attention inside windows, then attention of every token to a map that a "
@@ -55,8 +55,8 @@ FAMILIES = {
         "query attends to all of these few keys."
     ),
     "pvt_v2": (
-        "PVT with patches that overlap, a 3 x 3 convolution inside each MLP that replaces positions, and a linear "
-        "variant in which keys are averaged to a map of 7 x 7 whatever the size of the image."
+        "PVT with patches that overlap, and a 3 x 3 convolution inside each MLP in the place of positions. In the "
+        "linear variant keys are averaged to a map of 7 x 7, whatever the size of the image."
     ),
     "mobilevit": (
         "A light convolutional network (MobileNetV2's blocks) with three transformer blocks inside. There the map is "
