@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,7 +24,10 @@ from hf_vit_family.inspection import (
     logit_lens,
     mixing_map,
     occlusion_map,
+    patch_drop,
+    patch_filters,
     receptive_field,
+    relative_position_bias,
     rollout_from,
     token_similarity,
 )
@@ -228,6 +232,48 @@ def test_what_is_too_small_or_no_place_is_told():
             call()
         shown(error)
     assert attention_rollout(random_model("cvt"), images("cvt", (3, 64))).shape == (2, 1, 16)
+
+
+def test_indices_of_numpy_do():
+    model, pixel_values = random_model("vit"), images("vit")
+    one, place = np.int64(1), np.unravel_index(6, (4, 4))
+    expected = attention_map(model, pixel_values, 1, (1, 2), 1)
+    torch.testing.assert_close(attention_map(model, pixel_values, one, place, one), expected)
+    assert receptive_field(model, pixel_values, [one], place)[0].token == (1, 2)
+    assert len(attention_distance(model, pixel_values, np.arange(2))) == 2
+    torch.testing.assert_close(legrad(model, pixel_values, [one, one]), legrad(model, pixel_values, 1))
+
+
+def test_what_is_no_index_is_told():
+    vit, pixel_values = random_model("vit", num_labels=5), images("vit", batch=4)
+    for layers in (0, "block 0", [1.0], [True], [2]):
+        for look in (hidden_maps, attention_distance, logit_lens, receptive_field):
+            with pytest.raises(ValueError, match="0 to 1") as error:
+                look(vit, pixel_values, layers)
+            shown(error)
+        with pytest.raises(ValueError, match="0 to 3") as error:
+            relative_position_bias(random_model("swin"), [4] if layers == [2] else layers)
+        shown(error)
+    for target in (True, [True] * 4, "cat", ["a"] * 4, [], {1}, 1j, 2.0, 5, -1):
+        with pytest.raises(ValueError, match="expected a class from 0 to 4") as error:
+            grad_cam(vit, pixel_values, target)
+        shown(error)
+    poolformer = random_model("poolformer")
+    wrong = [
+        (lambda: layer_similarity(vit, pixel_values, layers=[]), "some of the blocks 0 to 1"),
+        (lambda: layer_similarity(vit, pixel_values, layers=0), "blocks 0 to 1"),
+        (lambda: rollout_from(vit, [torch.rand(4, 17, 17)], pixel_values.shape), "1 entries; the model has 2"),
+        (lambda: attention_rollout(vit, pixel_values, discard_ratio="half"), "less than 1"),
+        (lambda: patch_drop(vit, pixel_values, seeds=3, progress=False), "at least one"),
+        (lambda: patch_filters(vit, 2.5), "at least 1"),
+        (lambda: mixing_map(poolformer, 64), r"\(height, width\)"),
+        (lambda: mixing_map(poolformer, (64,)), r"\(height, width\)"),
+        (lambda: mixing_map(poolformer, (64, "a")), r"\(height, width\)"),
+    ]
+    for call, words in wrong:
+        with pytest.raises(ValueError, match=words) as error:
+            call()
+        shown(error)
 
 
 def test_receptive_fields_behind_layer_norms():

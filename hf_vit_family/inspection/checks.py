@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -105,13 +106,17 @@ def choose_classes(logits: torch.Tensor, target: int | Sequence[int] | None) -> 
     batch, count = logits.shape
     if target is None:
         return logits.argmax(1)
-    classes = torch.as_tensor(target, device=logits.device).reshape(-1)
+    try:
+        classes = torch.as_tensor(target, device=logits.device).reshape(-1)
+    except (TypeError, ValueError, RuntimeError):  # names, sets and the like
+        classes = logits.new_empty(0)
+    whole = not classes.is_floating_point() and not classes.is_complex() and classes.dtype != torch.bool
     classes = classes.expand(batch) if len(classes) == 1 else classes
-    if len(classes) != batch or classes.dtype.is_floating_point or classes.min() < 0 or classes.max() >= count:
+    if not whole or len(classes) != batch or classes.min() < 0 or classes.max() >= count:
         raise ValueError(
             f"target={target!r} was given; expected a class from 0 to {count - 1}, or one for each of {batch} images."
         )
-    return classes
+    return classes.long()
 
 
 def check_query(query: tuple[int, int]) -> tuple[int, int]:
@@ -120,7 +125,41 @@ def check_query(query: tuple[int, int]) -> tuple[int, int]:
     Raises:
         ValueError: no two whole numbers.
     """
-    pair = isinstance(query, tuple | list) and len(query) == 2
-    if not pair or any(isinstance(place, bool) or not isinstance(place, int) for place in query):
+    if not isinstance(query, tuple | list) or len(query) != 2 or not all(map(is_whole, query)):
         raise ValueError(f"query {query!r} was given; expected (row, column) of a token, two whole numbers.")
-    return query[0], query[1]
+    return int(query[0]), int(query[1])
+
+
+def check_index(name: str, index: int, count: int, has: str) -> int:
+    """An index from the front.
+
+    Args:
+        name: of the argument, for the message.
+        index: 0 to count - 1; negative ones count from the last.
+        count: how many there are.
+        has: who has what, for example "the model has blocks".
+
+    Raises:
+        ValueError: no whole number, or one that is out of range.
+    """
+    if not is_whole(index) or not -count <= index < count:
+        raise ValueError(f"{name} {index!r} was given; {has} 0 to {count - 1}.")
+    return int(index) % count
+
+
+def check_indices(layers: Sequence[int] | None, count: int, has: str) -> list[int]:
+    """Indices from the front; all where None.
+
+    Raises:
+        ValueError: no sequence of indices, or one that is out of range.
+    """
+    if layers is None:
+        return list(range(count))
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise ValueError(f"layers is {layers!r}; expected a list of indices, {has} 0 to {count - 1}.")
+    return [check_index("layer", layer, count, has) for layer in layers]
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or NumPy, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Similarity of representations: linear CKA between layers of one model or of two."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +131,9 @@ class _Reader:
 def _reader(model: nn.Module, layers: Layers) -> _Reader:
     """How a model's chosen layers are named and read."""
     family = getattr(getattr(model, "config", None), "model_type", None) in ANATOMIES
-    by_name = layers is not None and all(isinstance(layer, str) for layer in layers)
-    if by_name and len(layers) > 0:
-        return _reader_of_modules(model, list(layers))
+    names = [] if layers is None or isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
+    if names and all(isinstance(name, str) for name in names):
+        return _reader_of_modules(model, names)
     if not family:
         raise ValueError(
             f"A {type(model).__name__} was given with layers {layers!r}; expected names of its modules, for example "
@@ -141,6 +141,8 @@ def _reader(model: nn.Module, layers: Layers) -> _Reader:
         )
     blocks = find_anatomy(model).blocks(model)
     chosen = choose_blocks(blocks, layers)
+    if not chosen:
+        raise ValueError(f"No layer was given; expected some of the blocks 0 to {len(blocks) - 1}.")
 
     def read(images: torch.Tensor) -> list[torch.Tensor]:
         maps = hidden_maps(model, images, chosen)

@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
+from .checks import is_whole
 from .hidden import hidden_maps
 
 
@@ -60,8 +61,8 @@ def patch_filters(model: PreTrainedModel, count: int = 28) -> PatchFilters:
             f"A {model.config.model_type} has a stem of 3x3 convolutions; expected a family that embeds patches with "
             "one convolution, any but MaxViT, MobileViT and MobileViTV2."
         )
-    if count < 1:
-        raise ValueError(f"count is {count}; expected at least 1 component.")
+    if not is_whole(count) or count < 1:
+        raise ValueError(f"count is {count!r}; expected at least 1 component.")
     filters = anatomy.patches(model).weight.detach().float()
     components, _, explained = principal_components(filters.flatten(1))
     return PatchFilters(components[:count].view(-1, *filters.shape[1:]), explained[:count])

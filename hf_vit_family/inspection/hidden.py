@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
-from .checks import check_image_size, check_pixel_values, in_own_precision
+from .checks import check_image_size, check_indices, check_pixel_values, in_own_precision
 from .state import evaluating, hooked
 
 
@@ -94,12 +94,7 @@ def choose_blocks(blocks: Sequence[Block], layers: Sequence[int] | None) -> list
     Raises:
         ValueError: there is no such block.
     """
-    count = len(blocks)
-    chosen = range(count) if layers is None else layers
-    for layer in chosen:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
-            raise ValueError(f"layer {layer!r} was given; the model has blocks 0 to {count - 1}.")
-    return [layer % count for layer in chosen]
+    return check_indices(layers, len(blocks), "the model has blocks")
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,8 @@ def legrad(
 
     Source: Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature Formation
     Sensitivity" (2024), section 3.2. The logit is read behind each block, through the model's last norm, pooling and
-    classifier. Only the last stage of a hierarchical model has the channels that these take; the layers of its earlier
+    classifier. (The paper takes the mean over queries, which is the same up to a factor where all layers have as many.)
+    Only the last stage of a hierarchical model has the channels that these take; the layers of its earlier
     stages are differentiated from the model's own logit. A key that a strided convolution makes hands its value to its
     tokens in even shares; each layer's map is shared out by area on the first layer's grid, where the mean is taken.
 

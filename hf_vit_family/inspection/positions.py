@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from ..models.relative_position import relative_log_coordinates
 from .anatomy import find_anatomy
+from .checks import check_indices, is_whole
 
 
 def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
@@ -33,7 +34,7 @@ def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
             f"The {type(model).__name__} has no position embeddings; ViT, DeiT and PVT have them, and BEiT and Swin "
             "with absolute ones."
         )
-    if isinstance(stage, bool) or not isinstance(stage, int) or not 0 <= stage < len(embeddings):
+    if not is_whole(stage) or not 0 <= stage < len(embeddings):
         raise ValueError(
             f"stage {stage!r} was given; the model has position embeddings in stages 0 to {len(embeddings) - 1}."
         )
@@ -94,10 +95,7 @@ def relative_position_bias(model: PreTrainedModel, layers: Sequence[int] | None 
         raise ValueError(
             f"The {type(model).__name__} has no relative position biases; Swin, Swin V2, MaxViT and most BEiT have."
         )
-    for layer in layers or ():
-        if isinstance(layer, bool) or not isinstance(layer, int) or not -len(tables) <= layer < len(tables):
-            raise ValueError(f"layer {layer!r} was given; the model has biases in layers 0 to {len(tables) - 1}.")
-    chosen = range(len(tables)) if layers is None else [layer % len(tables) for layer in layers]
+    chosen = check_indices(layers, len(tables), "the model has biases in layers")
     with torch.no_grad():
         return [BiasTable(tables[index][0], tables[index][1]().float().clone()) for index in chosen]
 

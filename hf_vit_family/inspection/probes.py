@@ -209,6 +209,6 @@ def shuffle_table(scores: Sequence[ShuffleScore]) -> str:
 
 
 def _check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    if len(seeds) == 0:
-        raise ValueError("seeds is empty; expected at least one.")
+    if not isinstance(seeds, Sequence) or len(seeds) == 0:
+        raise ValueError(f"seeds is {seeds!r}; expected a list of at least one.")
     return tuple(seeds)

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
-from .checks import check_image_size, check_pixel_values, check_query
+from .checks import check_image_size, check_index, check_indices, check_pixel_values, check_query
 from .mixing import Mixing
 from .rollout import find_mixing
 from .state import outside_inference_mode
@@ -85,8 +85,7 @@ def attention_distance(
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
     check_image_size(model, pixel_values)
-    count = len(mixing.layers(model))
-    chosen = [check_layer(layer, count) for layer in (range(count) if layers is None else layers)]
+    chosen = check_indices(layers, len(mixing.layers(model)), "the model has attention layers")
     captured, _ = capture_attention(model, pixel_values, mixing.layers(model), layers=chosen)
     found = dict(zip(sorted(set(chosen)), captured, strict=True))
     return [_distances(model, mixing, pixel_values, index, mixing.standard(found[index]).float()) for index in chosen]
@@ -98,9 +97,7 @@ def check_layer(layer: int, count: int) -> int:
     Raises:
         ValueError: there is no such layer.
     """
-    if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
-        raise ValueError(f"layer {layer!r} was given; the model has attention layers 0 to {count - 1}.")
-    return layer % count
+    return check_index("layer", layer, count, "the model has attention layers")
 
 
 def check_head(head: int, count: int, layer: int) -> int:
@@ -109,9 +106,7 @@ def check_head(head: int, count: int, layer: int) -> int:
     Raises:
         ValueError: the layer has no such head.
     """
-    if isinstance(head, bool) or not isinstance(head, int) or not -count <= head < count:
-        raise ValueError(f"head {head!r} was given; layer {layer} has heads 0 to {count - 1}.")
-    return head % count
+    return check_index("head", head, count, f"layer {layer} has heads")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
-from .checks import check_classifier, check_image_size, check_pixel_values, choose_classes
+from .checks import check_classifier, check_image_size, check_pixel_values, choose_classes, is_whole
 from .mixing import MIXINGS, Mixing
 from .operators import stencil, stencil_of, with_residual
 from .state import outside_inference_mode
@@ -55,7 +55,7 @@ def attention_rollout(
     check_image_size(model, pixel_values)
     if head_fusion not in FUSIONS:
         raise ValueError(f"head_fusion={head_fusion!r} was given; expected one of {', '.join(FUSIONS)}.")
-    if not 0 <= discard_ratio < 1:
+    if not isinstance(discard_ratio, int | float) or not 0 <= discard_ratio < 1:
         raise ValueError(f"discard_ratio is {discard_ratio!r}; expected at least 0 and less than 1.")
     if not mixing.classic and (head_fusion != "mean" or discard_ratio > 0):
         classic = [name for name, other in MIXINGS.items() if other.classic]
@@ -121,8 +121,14 @@ def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape
 
     Returns:
         As `attention_rollout`.
+
+    Raises:
+        ValueError: another number of matrices than the model has attention layers.
     """
     mixing = find_mixing(model)
+    layers = len(mixing.layers(model))
+    if len(matrices) != layers:
+        raise ValueError(f"matrices has {len(matrices)} entries; the model has {layers} attention layers.")
     grid = mixing.grid(model, (shape[2], shape[3]))
     # the gradient of a linear map is its matrix, whatever the numbers it is taken at
     tokens = torch.zeros((shape[0], *grid), device=matrices[0].device, requires_grad=True)
@@ -175,8 +181,9 @@ def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Ten
         raise ValueError(f"A {model_type} was given; a mixing map is of PoolFormer alone, see attention_rollout.")
     backbone = model.base_model
     least = model.minimum_image_size
-    if image_size[0] < least[0] or image_size[1] < least[1]:
-        raise ValueError(f"image_size is {tuple(image_size)}; expected at least {tuple(least)} pixels.")
+    pair = isinstance(image_size, Sequence) and len(image_size) == 2 and all(map(is_whole, image_size))
+    if not pair or any(side < smallest for side, smallest in zip(image_size, least, strict=True)):
+        raise ValueError(f"image_size is {image_size!r}; expected at least {tuple(least)} pixels, (height, width).")
     with torch.device("meta"):
         height, width = stencil_of(backbone.stem.convolution, torch.empty(1, *image_size)).shape[1:]
     tokens = torch.zeros(1, height, width, requires_grad=True)
