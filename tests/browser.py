@@ -245,6 +245,14 @@ _IS_IDLE = """() => {
 }"""
 
 
+def upload(page, name: str, data: bytes, mime: str = "image/jpeg") -> None:
+    """Gives a file to the page's uploader and waits for what the page makes of it."""
+    chooser = page.locator('[data-testid="stFileUploader"] input[type=file]')
+    with page.expect_response(lambda answer: answer.request.method == "PUT", timeout=PATIENCE):
+        chooser.set_input_files({"name": name, "mimeType": mime, "buffer": data})
+    settled(page)
+
+
 def screenshot(page, name: str) -> Path:
     """A picture of the whole page under tests/screenshots, which git ignores; the window grows to the page's height."""
     SCREENSHOTS.mkdir(exist_ok=True)

@@ -14,6 +14,9 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# test files import functions of this plugin before pytest loads it
+pytest.register_assert_rewrite("browser")
+
 
 @pytest.fixture(autouse=True)
 def fresh_beit_index():

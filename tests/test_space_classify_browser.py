@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from browser import ROOT, accessibility, screenshot, settled, sideways
+from browser import ROOT, accessibility, screenshot, settled, sideways, upload
 from PIL import Image
 
 pytest_plugins = ["browser"]
@@ -29,13 +29,6 @@ def verdicts(page) -> list[str]:
 def names(page) -> list[str]:
     """The models that answers stand for, in order."""
     return [text for text in page.locator("h3").all_inner_texts() if text in MODELS]
-
-
-def upload(page, name: str, data: bytes, mime: str = "image/jpeg") -> None:
-    page.locator('[data-testid="stFileUploader"] input[type=file]').set_input_files(
-        {"name": name, "mimeType": mime, "buffer": data}
-    )
-    settled(page)
 
 
 def choose(page, label: str, option: str) -> None:
