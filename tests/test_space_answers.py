@@ -200,6 +200,13 @@ def test_files_hold_the_results():
     assert content["agreement"][0]["same_class"] is False
 
 
+def test_file_holds_no_formula():
+    chosen = SimpleNamespace(title="=1+1.png", label=None, digest="abc", image=photograph(28, 28))
+    given = answer("a", 0.9, labels=("=HYPERLINK(1)", "cat", "dog", "bird", "ant"))
+    row = next(csv.DictReader(io.StringIO(as_csv(chosen, [given]))))
+    assert (row["image"], row["class"], row["true_label"]) == ("'=1+1.png", "'=HYPERLINK(1)", "")
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_chart_says_class_and_number(dark):
     given = answer("a", 0.25, 0.7, 0.0499)

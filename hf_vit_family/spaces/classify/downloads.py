@@ -22,10 +22,15 @@ def as_csv(chosen: "ChosenImage", answers: Sequence[Answer]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for answer in answers:
-        image = (chosen.title, chosen.label or "", answer.model)
+        image = (_text(chosen.title), _text(chosen.label or ""), _text(answer.model))
         for rank, (index, label, score) in enumerate(zip(answer.classes, answer.labels, answer.scores, strict=True), 1):
-            rows.writerow([*image, rank, index, label, f"{score:.6f}", f"{answer.latency_ms:.2f}"])
+            rows.writerow([*image, rank, index, _text(label), f"{score:.6f}", f"{answer.latency_ms:.2f}"])
     return text.getvalue()
+
+
+def _text(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula, whatever a stranger called a file or a class."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(chosen: "ChosenImage", answers: Sequence[Answer], costs: Mapping[str, Cost]) -> str:
