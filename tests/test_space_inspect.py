@@ -2,6 +2,10 @@
 """The page of the Space that looks inside the models, without a browser."""
 
 import io
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from zoo_models import tiny_model
 
 from hf_vit_family import inspection, load_image_processor, load_model
 from hf_vit_family.spaces.examples import example_image
-from hf_vit_family.spaces.inspect import files, maps, methods, view_maps
+from hf_vit_family.spaces.inspect import files, maps, methods, results, view_maps
 
 MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 
@@ -103,6 +107,37 @@ def test_every_method_that_fits_is_shown_and_the_others_have_a_reason(model, dow
     assert all(f"- {title}: " in text for title in unfit)
 
 
+def test_another_model_has_other_methods():
+    page = visit(model="twins_fashion_mnist")
+    lives(page.selectbox(key="model").set_value("poolformer_fashion_mnist").run())
+    assert "“Attention rollout” is no method for this model; Mixing map is shown." in page.info[0].value.replace(
+        "\\", ""
+    )
+    assert "Mixing map: 14 x 14 values" in captions(page)
+
+
+def test_what_is_remembered_takes_no_turn(monkeypatch):
+    page = visit(image="Shirt")
+
+    @contextmanager
+    def turn(what):
+        raise AssertionError(f"a turn to {what}")
+        yield
+
+    monkeypatch.setattr(results, "turn", turn)
+    lives(page.run())
+    page.selectbox(key="method").set_value("LeGrad").run()
+    lives(page, ["fails when it is to compute the map (AssertionError)"])
+
+
+def test_the_page_shows_before_any_model_library_is_imported():
+    code = "import sys, hf_vit_family.spaces.inspect.page; print({name.split('.')[0] for name in sys.modules})"
+    environment = {**os.environ, "HFVF_LAZY_IMPORT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "streamlit" in done.stdout
+    assert not [name for name in ("torch", "transformers", "matplotlib", "altair") if f"'{name}'" in done.stdout]
+
+
 def test_another_class_is_explained_on_request(downloads):
     page = visit(model="twins_fashion_mnist", method="Grad-CAM", **{"class": "Bag"})
     assert "Grad-CAM for Bag" in captions(page)
@@ -173,8 +208,8 @@ def test_a_link_to_what_is_not_there_gives_one_sentence(link, sentence):
 
 def test_another_model_has_other_layers():
     page = visit(view="Attention", model="maxvit_fashion_mnist", layer="7")
-    page.selectbox(key="model").set_value("twins_fashion_mnist").run()
-    lives(page, ["no layer 7"])
+    lives(page.selectbox(key="model").set_value("twins_fashion_mnist").run())
+    assert "no layer 7: it has layers 0 to 4" in page.info[0].value.replace("\\", "")
     assert page.slider(key="layer").value == 0
 
 

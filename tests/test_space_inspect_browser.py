@@ -78,6 +78,7 @@ def test_layer_head_and_clicked_patch(visit):
     says(page, "Attention of the patch at row 6, column 5 in layer 1, head 1")
     click_patch(page, 1, 5, 7)
     says(page, "Attention of the patch at row 1, column 5 in layer 1, head 1")
+    assert not sideways(page)
     assert not accessibility(page)
     screenshot(page, "inspect-attention-1280")
 
@@ -129,6 +130,7 @@ def test_patches_dropped_by_keyboard(visit):
     slider.press("End")
     says(page, "The image without 49 of its 49 patches.")
     assert asked(page)["share"] == "100"
+    assert not sideways(page)
     assert not accessibility(page)
     screenshot(page, "inspect-patch-drop-1280")
 

@@ -2,6 +2,7 @@
 """The Space that looks inside the models: what it computes, and the pictures and files of it."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -110,6 +111,14 @@ def test_patch_drop_equals_the_probe(twins, pixels, order, known):
     untouched = dropping.dropped_image(pixels, found, 0)
     gone = dropping.dropped_image(pixels, found, len(dropping.SHARES) - 1)
     assert torch.equal(untouched, pixels) and torch.equal(gone, dropping.make_filled(pixels))
+
+
+def test_visitors_who_look_into_one_model_at_the_same_time_see_their_own_maps(twins, pixels):
+    asked = [(layer, (row, 1)) for row in range(3) for layer in range(5)]
+    expected = [maps.make_attention_map(twins, pixels, layer, None, query) for layer, query in asked]
+    with ThreadPoolExecutor(4) as visitors:
+        found = list(visitors.map(lambda one: maps.make_attention_map(twins, pixels, one[0], None, one[1]), asked))
+    assert all(np.allclose(one, other, atol=1e-6) for one, other in zip(expected, found, strict=True))
 
 
 # --------------------------------------------------------------------------------------------------- pictures and files

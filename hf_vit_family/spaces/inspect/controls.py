@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from ..layout import problem
+from ..layout import plain, problem
 from .methods import BY_TITLE, METHODS, Method, fitting, reason_against
 from .results import Subject
 
@@ -16,7 +16,7 @@ PREDICTED = "predicted class"
 def settle(key: str, allowed: Sequence[Any], fallback: Any, sentence: str) -> None:
     """Before a control is drawn, replace a choice that is not on offer, and say so.
 
-    The choice comes from the link, or was made for another model.
+    The choice was made for another model, or comes from a link, which is an error.
 
     Args:
         key: of the control, and in the link.
@@ -24,17 +24,13 @@ def settle(key: str, allowed: Sequence[Any], fallback: Any, sentence: str) -> No
         fallback: what is shown instead.
         sentence: what is said; `{}` stands for what was asked for.
     """
+    known = set(map(str, allowed))
     if key in st.session_state:
-        asked = st.session_state[key]
-    elif key in st.query_params:
-        asked = st.query_params[key]
-    else:
-        return
-    if str(asked) in map(str, allowed):
-        return
-    problem(sentence.format(_short(asked)))
-    if key in st.session_state:
-        st.session_state[key] = fallback
+        if str(st.session_state[key]) not in known:
+            st.info(plain(sentence.format(_short(st.session_state[key]))))
+            st.session_state[key] = fallback
+    elif key in st.query_params and st.query_params[key] not in known:
+        problem(sentence.format(_short(st.query_params[key])))  # the control itself takes its default
 
 
 def choose_class(subject: Subject) -> int:

@@ -42,7 +42,8 @@ def draw_image(subject: Subject) -> None:
     height, width = subject.shown.shape[:2]
     alt = f"The image as the model sees it: {subject.chosen.alt}"
     st.image(as_bytes(enlarge(subject.shown)), width="stretch", alt=alt)
-    description(f"As the model sees it, {width} x {height} pixels: {subject.chosen.alt}")
+    terms = "" if subject.chosen.license is None else f" Licence: {subject.chosen.license}."
+    description(f"As the model sees it, {width} x {height} pixels: {subject.chosen.alt}.{terms}")
 
 
 def draw_map(subject: Subject, method: Method, target: int, values: np.ndarray) -> None:
@@ -64,7 +65,7 @@ def in_words(subject: Subject, method: Method, target: int, values: np.ndarray) 
     where = _place((row + 0.5) / rows, (column + 0.5) / columns)
     return (
         f"{method.title}{of_class}: {rows} x {columns} values, from {values.min():.3g} to {values.max():.3g}; "
-        f"the largest is {where}, at row {row}, column {column}."
+        f"the largest is {where}, at row {row}, column {column} (counted from 0)."
     )
 
 
