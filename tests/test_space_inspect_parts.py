@@ -2,7 +2,7 @@
 """The Space that looks inside the models: what it computes, and the pictures and files of it."""
 
 import io
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -113,12 +113,23 @@ def test_patch_drop_equals_the_probe(twins, pixels, order, known):
     assert torch.equal(untouched, pixels) and torch.equal(gone, dropping.make_filled(pixels))
 
 
-def test_visitors_who_look_into_one_model_at_the_same_time_see_their_own_maps(twins, pixels):
-    asked = [(layer, (row, 1)) for row in range(3) for layer in range(5)]
-    expected = [maps.make_attention_map(twins, pixels, layer, None, query) for layer, query in asked]
-    with ThreadPoolExecutor(4) as visitors:
-        found = list(visitors.map(lambda one: maps.make_attention_map(twins, pixels, one[0], None, one[1]), asked))
-    assert all(np.allclose(one, other, atol=1e-6) for one, other in zip(expected, found, strict=True))
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda model, pixels: maps.predict_image(model, pixels),
+        lambda model, pixels: maps.make_map(model, pixels, methods.GRAD_CAM, 0),
+        lambda model, pixels: maps.make_attention_map(model, pixels, 0, None, (0, 0)),
+        lambda model, pixels: layers.describe_layers(model, pixels),
+        lambda model, pixels: scores.score_order(model, pixels, scores.CENTRE, 0),
+        lambda model, pixels: dropping.drop_patches(model, pixels, dropping.RANDOM, None, 0),
+    ],
+)
+def test_only_one_visitor_looks_inside_at_a_time(twins, pixels, look):
+    with ThreadPoolExecutor(1) as other:
+        with maps.EXCLUSIVE:
+            result = other.submit(look, twins, pixels)
+            assert not wait([result], timeout=0.2).done
+        assert result.result(timeout=120) is not None
 
 
 # --------------------------------------------------------------------------------------------------- pictures and files

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .maps import EXCLUSIVE
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -66,7 +68,8 @@ def describe_layers(model: "PreTrainedModel", pixel_values: "torch.Tensor") -> t
         return ()
     check_image_size(model, pixel_values)
     mixing = MIXINGS[model_type]
-    weights, _ = capture_attention(model, pixel_values, mixing.layers(model))
+    with EXCLUSIVE:
+        weights, _ = capture_attention(model, pixel_values, mixing.layers(model))
     layers = []
     for index, ((stage, kind), matrix) in enumerate(zip(_KINDS[model_type](model), weights, strict=True)):
         places = find_places(model, mixing, pixel_values.shape, index)
