@@ -170,7 +170,11 @@ def test_a_redirect_to_a_private_address(web, target):
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("file:///etc/passwd", "no link of the web"), ("http://pictures.example:22/", "asks for port 22")],
+    [
+        ("file:///etc/passwd", "no link of the web"),
+        ("http://pictures.example:22/", "asks for port 22"),
+        ("http://[::1", "which is no link"),
+    ],
 )
 def test_a_redirect_elsewhere(web, target, expected):
     web.pages["/start"] = lambda handler: handler.redirect(target)

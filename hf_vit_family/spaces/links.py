@@ -52,7 +52,10 @@ def fetch_image(link: str) -> bytes:
             raise ValueError(f"{short(target.host)} cannot be reached ({type(error).__name__}).") from None
         if isinstance(answer, bytes):
             return answer
-        link = urljoin(link.strip(), answer)
+        try:
+            link = urljoin(link.strip(), answer)
+        except ValueError:
+            raise ValueError(f"{short(target.host)} redirects to {short(answer)}, which is no link.") from None
     raise ValueError(f"The link leads through more than {MAX_REDIRECTS} redirects.")
 
 
