@@ -76,6 +76,19 @@ def test_inference_mode_around_the_call(family):
         torch.testing.assert_close(receptive_field(model, made_there, [0])[0].values, expected)
 
 
+def test_a_model_that_was_loaded_in_inference_mode():
+    with torch.inference_mode():
+        model = random_model("vit", num_labels=3)
+    pixel_values = images("vit", batch=4)
+    for name, look in LOOKS.items():
+        if name in ("gradient rollout", "legrad", "grad-cam", "input gradient", "receptive field"):
+            with pytest.raises(ValueError, match="loaded outside of it") as error:
+                look(model, pixel_values)
+            shown(error)
+        else:
+            assert look(model, pixel_values).isfinite().all()
+
+
 def test_inference_mode_of_what_takes_no_images():
     with torch.inference_mode():
         found = mixing_map(random_model("poolformer"), (64, 64))

@@ -45,6 +45,19 @@ def check_classifier(model: nn.Module, families: Iterable[str]) -> str:
     return model_type
 
 
+def check_differentiable(model: nn.Module) -> None:
+    """Refuse a model through whose weights no gradient passes.
+
+    Raises:
+        ValueError: it was made or loaded in inference mode.
+    """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ValueError(
+            f"The {type(model).__name__} was loaded in torch.inference_mode, which lets no gradient through its "
+            "weights; expected one that was loaded outside of it."
+        )
+
+
 def in_own_precision(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
     """Images in the precision of the model's weights, which some of transformers' models do not see to themselves."""
     return pixel_values.to(next(model.parameters()).dtype)

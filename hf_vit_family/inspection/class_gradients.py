@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Call, find_anatomy
 from .batch_norms import exact_gradients
-from .checks import check_image_size, check_pixel_values, choose_classes, in_own_precision
+from .checks import check_differentiable, check_image_size, check_pixel_values, choose_classes, in_own_precision
 from .state import evaluating, hooked, outside_inference_mode
 
 
@@ -36,6 +36,7 @@ def input_gradient(
     """
     find_anatomy(model)
     check_pixel_values(pixel_values)
+    check_differentiable(model)
     check_image_size(model, pixel_values)
     with torch.enable_grad(), evaluating(model), exact_gradients(model):
         pixels = pixel_values.detach().clone().requires_grad_()
@@ -68,6 +69,7 @@ def grad_cam(
     """
     anatomy = find_anatomy(model)
     check_pixel_values(pixel_values)
+    check_differentiable(model)
     check_image_size(model, pixel_values)
     blocks = [block.module for block in anatomy.blocks(model)]
     grid = None

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Anatomy, Call, find_anatomy
 from .capture import capture_attention
-from .checks import check_image_size, check_pixel_values, choose_classes
+from .checks import check_differentiable, check_image_size, check_pixel_values, choose_classes
 from .mixing import Mixing
 from .patches import to_grid
 from .raw import find_places
@@ -49,6 +49,7 @@ def legrad(
     mixing = find_mixing(model)
     anatomy = find_anatomy(model)
     check_pixel_values(pixel_values)
+    check_differentiable(model)
     check_image_size(model, pixel_values)
     weights, readings, owners = _run(model, mixing, anatomy, pixel_values, target)
     total = None

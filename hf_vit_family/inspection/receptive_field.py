@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from .checks import check_pixel_values, check_query
+from .anatomy import find_anatomy
+from .checks import check_differentiable, check_pixel_values, check_query
 from .hidden import run_blocks
 from .state import outside_inference_mode
 
@@ -52,7 +53,9 @@ def receptive_field(
     Raises:
         ValueError: as `hidden_maps`; or a token that a block does not have.
     """
+    find_anatomy(model)
     check_pixel_values(pixel_values)
+    check_differentiable(model)
     fields = []
     with torch.enable_grad():
         pixels = pixel_values.detach().clone().requires_grad_()

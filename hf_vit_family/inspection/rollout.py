@@ -17,7 +17,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .capture import capture_attention
-from .checks import check_classifier, check_image_size, check_pixel_values, choose_classes, is_whole
+from .checks import (
+    check_classifier,
+    check_differentiable,
+    check_image_size,
+    check_pixel_values,
+    choose_classes,
+    is_whole,
+)
 from .mixing import MIXINGS, Mixing
 from .operators import stencil, stencil_of, with_residual
 from .state import outside_inference_mode
@@ -93,6 +100,7 @@ def gradient_rollout(
     """
     mixing = find_mixing(model)
     check_pixel_values(pixel_values)
+    check_differentiable(model)
     check_image_size(model, pixel_values)
     with torch.enable_grad():
         captured, outputs = capture_attention(model, pixel_values, mixing.layers(model), gradients=True)
