@@ -18,9 +18,10 @@ import typer
 
 from .commands.card import app as card_app
 from .commands.convert import convert
+from .commands.export import export
 from .commands.inspect import inspect
 from .commands.publish import publish
-from .commands.shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
+from .commands.shared import RevisionOption, loaders
 from .commands.space import space
 from .commands.verify import verify
 
@@ -160,43 +161,11 @@ def finetune(context: typer.Context) -> None:
 
 app.add_typer(card_app)
 app.command()(convert)
+app.command()(export)
 app.command()(inspect)
 app.command()(publish)
 app.command()(space)
 app.command()(verify)
-
-
-@app.command()
-def export(
-    model: ModelArgument,
-    folder: Annotated[Path, typer.Argument(help="Where to write.")],
-    format: Annotated[str, typer.Option(help="hub: a folder ready for the Hub.")] = "hub",
-    revision: RevisionOption = None,
-    values: SetOption = None,
-    weights_dtype: Annotated[
-        str | None, typer.Option(help="Dtype of the file: float16 halves its size; models load as before.")
-    ] = None,
-) -> None:
-    """Write a model to a folder for the Hub.
-
-    It holds the image processor and whatever the model needs to be loaded elsewhere.
-    """
-    load_image_processor, load_model = loaders()
-    from .hub.export import export as export_model
-
-    loaded = load_model(model, revision=revision, **overrides(values))
-    processor = None if sets_size(values) else load_image_processor(model, revision=revision)
-    dtype = None if weights_dtype is None else _dtype(weights_dtype)
-    typer.echo(f"Wrote {export_model(loaded, folder, processor=processor, format=format, weights_dtype=dtype)}")
-
-
-def _dtype(name: str) -> Any:
-    import torch
-
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"--weights-dtype {name} is no dtype of torch; expected float16, bfloat16 or float32.")
-    return dtype
 
 
 def _device(name: str) -> str:

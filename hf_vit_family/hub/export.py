@@ -55,7 +55,9 @@ def export(
             the architecture of, at the configuration's image size.
         card: the model card: its text (of more than one line), the path of a file, or a
             `huggingface_hub.ModelCard`. By default a short one that says how to load the model.
-        format: only `"hub"` so far.
+        format: "hub", or "onnx", "openvino" or "torch" for a folder that runs without this package, as
+            `hf_vit_family.acceleration.deployment.export_for_deployment` writes it, where its other options are; it has
+            no card.
         max_shard_size: weights larger than this, for example `"5GB"`, are split into several files.
         weights_dtype: the floating-point dtype of the file, `torch.float16` for half the size; by default the model's.
             config.json keeps the model's own, so that whoever loads the folder computes in that.
@@ -70,9 +72,7 @@ def export(
             files in the way; another rank than 0.
     """
     if format != "hub":
-        raise ValueError(
-            f"format={format!r} was given; expected 'hub' (onnx, openvino and torch come with a later release)."
-        )
+        return _export_for_deployment(model, folder, processor, card, format, weights_dtype)
     if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
         raise ValueError(
             f"export was called on rank {torch.distributed.get_rank()}; expected rank 0, which writes alone."
@@ -98,6 +98,19 @@ def export(
             shutil.copyfile(path, new / path.name)
         (new / CARD_NAME).write_text(folder_card(new) if text is None else text, encoding="utf-8", newline="\n")
     return folder
+
+
+def _export_for_deployment(
+    model: nn.Module, folder: str | os.PathLike, processor: Any, card: Any, format: str, dtype: torch.dtype | None
+) -> Path:
+    from ..acceleration.deployment import FORMATS, export_for_deployment
+
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r} was given; expected one of hub, {', '.join(FORMATS)}.")
+    if card is not None:
+        raise ValueError(f"A card was given with format={format!r}; expected one with format='hub' only.")
+    export_for_deployment(unwrapped(model), folder, format, processor, dtype=dtype or torch.float32)
+    return Path(folder)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -1,0 +1,84 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Post-training quantisation to int8, calibrated on images: onnxruntime's for ONNX, NNCF's for OpenVINO."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .formats import INPUT
+
+# what the two quantise: products with weights; products of activations with one another (attention), norms and
+# activations stay in float32, where int8 costs accuracy and saves little
+_QUANTISED = ["Conv", "MatMul", "Gemm"]
+
+
+def quantise_onnx(folder: Path, images: Sequence[np.ndarray]) -> None:
+    """Make model.onnx int8: weights by channel, activations by tensor, in onnxruntime's QDQ form.
+
+    Args:
+        folder: that holds model.onnx; it is replaced.
+        images: what calibrates the ranges of activations, each (1, channels, height, width).
+    """
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path = folder / "model.onnx"
+    with tempfile.TemporaryDirectory() as work:
+        simplified = Path(work) / "simplified.onnx"
+        quant_pre_process(str(path), str(simplified), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(simplified),
+            str(Path(work) / "model.onnx"),
+            _Reader(images),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=_QUANTISED,
+            nodes_to_exclude=_without_weights(simplified),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
+        shutil.move(Path(work) / "model.onnx", path)
+
+
+def quantise_openvino(folder: Path, images: Sequence[np.ndarray]) -> None:
+    """Make model.xml int8 by NNCF's post-training quantisation for transformers. Arguments as `quantise_onnx`."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(folder / "model.xml")
+    quantised = nncf.quantize(
+        model, nncf.Dataset(list(images)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(images)
+    )
+    with tempfile.TemporaryDirectory() as work:  # the weights of the model that was read are still those of its file
+        openvino.save_model(quantised, Path(work) / "model.xml", compress_to_fp16=False)
+        del model, quantised
+        for name in ("model.xml", "model.bin"):
+            shutil.move(Path(work) / name, folder / name)
+
+
+class _Reader:
+    """Hands images to onnxruntime's calibration one by one."""
+
+    def __init__(self, images: Sequence[np.ndarray]):
+        self.images = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image: Any = next(self.images, None)
+        return None if image is None else {INPUT: image}
+
+
+def _without_weights(path: Path) -> list[str]:
+    """Names of the products in a graph neither of whose factors is a weight."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in _QUANTISED and not weights.intersection(node.input[:2])]
+
+
+QUANTISERS = {"onnx": (quantise_onnx, "onnxruntime"), "openvino": (quantise_openvino, "nncf")}

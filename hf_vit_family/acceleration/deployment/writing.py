@@ -1,0 +1,206 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Writes a folder for deployment: the graph, preprocessing, labels and an example that classifies a file."""
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from transformers import PreTrainedModel
+
+from ...hub.cards import label_names
+from ...hub.preprocessing import default_image_processor, family_of
+from ...models.compat import HFVF_VERSION
+from .formats import FORMATS, Format
+from .graph import prepared, trace
+from .parity import Parity, compare
+from .preprocessing import describe_preprocessing, taken_size
+from .quantisation import QUANTISERS
+
+RECORD = "deployment.json"
+EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "deployment" / "classify.py.txt"
+DTYPES = (torch.float32, torch.float16)
+# Families whose graph can leave the size open. MaxViT is none of them: torch.export works out padding, windows and
+# grids of an open size in formulas that grow from stage to stage, and took more than nine minutes over a tiny model.
+# The other families have position embeddings, or windows that fit one size.
+ANY_SIZE = ("poolformer", "twins")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a folder for deployment holds, as `deployment.json` tells it.
+
+    Attributes:
+        format: "onnx", "openvino" or "torch".
+        model: class of the model.
+        image_size: (height, width) in pixels that the preprocessing gives.
+        any_size: whether the graph takes other sizes too, all whose map in the last stage has two rows and columns.
+        dtype: "float32" or "float16", what the graph computes in, or "int8".
+        calibration_images: how many the ranges of int8 come from; 0 without int8.
+        parity: the stored graph against the model, on seeded noise.
+        bytes: size of the graph's files.
+        versions: of this package and of the libraries that wrote the graph.
+    """
+
+    format: str
+    model: str
+    image_size: tuple[int, int]
+    any_size: bool
+    dtype: str
+    calibration_images: int
+    parity: Parity
+    bytes: int
+    versions: dict[str, str]
+
+
+def export_for_deployment(
+    model: nn.Module,
+    folder: str | os.PathLike,
+    format: str,
+    processor: Any = None,
+    *,
+    any_size: bool | None = None,
+    dtype: torch.dtype = torch.float32,
+    calibration: Sequence[Image.Image] | None = None,
+) -> Deployment:
+    """Write a folder that classifies images without this package, and without torch but for the format "torch".
+
+    It holds the graph (model.onnx, model.xml and model.bin, or model.pt2), preprocessing.json, labels.json,
+    requirements.txt, classify.py and deployment.json. What was stored is run and compared with the model before the
+    folder appears; it appears whole or not at all.
+
+    Args:
+        model: an image classifier of one of the thirteen families; it stays as it is.
+        folder: where to write; new, empty, or an earlier one of this function, which is replaced.
+        format: "onnx", "openvino" or "torch". Any batch size goes.
+        processor: the image processor; by default the one that `export` would write.
+        any_size: leave height and width open, which PoolFormer and Twins can. By default so for these two, but not with
+            `calibration`.
+        dtype: torch.float32, or torch.float16 for half the size; images go in and logits come out in float32.
+        calibration: images to calibrate int8 on, some hundred of the kind that the model will see. With them the graph
+            becomes int8 and keeps the size of its images.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: another format, model, processor, dtype or folder; a library that is not installed; or a stored
+            graph whose logits are not the model's.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r} was given; expected one of {', '.join(FORMATS)}.")
+    form, folder = FORMATS[format], Path(folder)
+    form.check_installed(format)
+    any_size = _check(model, format, any_size, dtype, calibration)
+    _check_folder(folder)
+    processor = default_image_processor(model) if processor is None else processor
+    if processor is None:
+        raise ValueError(f"The model takes {model.config.num_channels} channels; expected 3, as images in files have.")
+    steps = describe_preprocessing(processor)
+    size = taken_size(steps)
+    classifier = prepared(model, dtype)
+    graph = trace(classifier, 3, size, any_size)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".hfvf-export-", dir=folder.parent) as work:
+        new = Path(work) / "new"
+        new.mkdir()
+        form.write(graph, new)
+        if calibration is not None:
+            QUANTISERS[format][0](new, _pixels(processor, calibration))
+        deployment = Deployment(
+            format,
+            type(model).__name__,
+            size,
+            any_size,
+            "int8" if calibration is not None else str(dtype).removeprefix("torch."),
+            0 if calibration is None else len(calibration),
+            compare(form.open(new, None), prepared(model, torch.float32), size, any_size, dtype, calibration is None),
+            sum(path.stat().st_size for path in new.iterdir()),
+            _versions(form),
+        )
+        _write_texts(new, deployment, steps, list(label_names(model.config).values()), form)
+        _put(new, folder, Path(work) / "old")
+    return deployment
+
+
+def _check(
+    model: Any, format: str, any_size: bool | None, dtype: torch.dtype, calibration: Sequence[Image.Image] | None
+) -> bool:
+    family = family_of(model) if isinstance(model, PreTrainedModel) else None
+    if family is None or not type(model).__name__.endswith("ForImageClassification"):
+        raise ValueError(
+            f"A {type(model).__name__} was given; expected an image classifier of one of the thirteen families."
+        )
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype} was given; expected torch.float32 or torch.float16.")
+    if any_size and family.name not in ANY_SIZE:
+        raise ValueError(
+            f"any_size was given for a {family.name}, whose graph holds one size; expected {' or '.join(ANY_SIZE)}."
+        )
+    if calibration is None:
+        return family.name in ANY_SIZE if any_size is None else any_size
+    if format not in QUANTISERS:
+        raise ValueError(f"int8 was asked for in the format {format}; expected {' or '.join(QUANTISERS)}.")
+    if importlib.util.find_spec(QUANTISERS[format][1]) is None:
+        raise ValueError(f"int8 in the format {format} needs {QUANTISERS[format][1]}, which is not installed.")
+    if dtype != torch.float32 or any_size or not len(calibration):
+        given = "no image" if not len(calibration) else "any_size" if any_size else f"dtype={dtype}"
+        raise ValueError(f"int8 was asked for with {given}; expected images, float32 and one size.")
+    return False
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; expected a folder to export to.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise ValueError(f"{folder} holds files that no export for deployment wrote; expected a new or empty folder.")
+
+
+def _pixels(processor: Any, images: Sequence[Image.Image]) -> list[np.ndarray]:
+    return [processor(image.convert("RGB"), return_tensors="pt").pixel_values.numpy() for image in images]
+
+
+def _write_texts(folder: Path, deployment: Deployment, steps: dict[str, Any], labels: list[str], form: Format) -> None:
+    example = EXAMPLE.read_text(encoding="utf-8")
+    # str.format would take the braces of the example's own f-strings
+    for name, text in {"{runtime}": form.runtime, "{load}": form.load, "{run}": form.run}.items():
+        example = example.replace(name, text)
+    (folder / "classify.py").write_text(example, encoding="utf-8")
+    _write_json(folder / "preprocessing.json", steps)
+    _write_json(folder / "labels.json", labels)
+    requirements = ["numpy>=1.26", "pillow>=11", *form.requirements]
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    _write_json(folder / RECORD, asdict(deployment))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _versions(form: Format) -> dict[str, str]:
+    from importlib.metadata import version
+
+    libraries = dict.fromkeys(("torch", "transformers", form.runtime))
+    return {"hf_vit_family": HFVF_VERSION} | {name: version(name) for name in libraries}
+
+
+def _put(new: Path, folder: Path, old: Path) -> None:
+    """`new` in the place of `folder`, which goes to `old`; an error leaves it where it was."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

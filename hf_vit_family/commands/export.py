@@ -1,0 +1,94 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""`hf-vit-family export`: a model to a folder, for the Hub or for deployment."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
+
+
+def export(
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+    format: Annotated[
+        str, typer.Option(help="hub: ready for the Hub; onnx, openvino, torch: runs without this package.")
+    ] = "hub",
+    revision: RevisionOption = None,
+    values: SetOption = None,
+    weights_dtype: Annotated[
+        str | None, typer.Option(help="Dtype of the file: float16 halves its size; models load as before.")
+    ] = None,
+    any_size: Annotated[
+        bool | None,
+        typer.Option("--any-size/--one-size", help="Of onnx, openvino, torch: images of any size, where it can be."),
+    ] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(metavar="IMAGES", help="Of onnx, openvino: int8, calibrated on the images of this folder."),
+    ] = None,
+    int8_images: Annotated[int, typer.Option(min=1, help="Images to calibrate on, evenly drawn.")] = 200,
+) -> None:
+    """Write a model to a folder.
+
+    For the Hub it holds the image processor and whatever the model needs to be loaded elsewhere. For onnx, openvino and
+    torch it holds the graph, preprocessing, labels and classify.py, which classifies an image file.
+    """
+    load_image_processor, load_model = loaders()
+    if format == "hub" and (any_size is not None or int8 is not None):
+        raise ValueError("--any-size, --one-size and --int8 were given for the Hub; expected another --format.")
+    loaded = load_model(model, revision=revision, **overrides(values))
+    processor = None if sets_size(values) else load_image_processor(model, revision=revision)
+    dtype = None if weights_dtype is None else _dtype(weights_dtype)
+    if format == "hub":
+        from ..hub.export import export as export_for_hub
+
+        typer.echo(f"Wrote {export_for_hub(loaded, folder, processor=processor, weights_dtype=dtype)}")
+        return
+    import torch
+
+    from ..acceleration.deployment import export_for_deployment
+
+    written = export_for_deployment(
+        loaded,
+        folder,
+        format,
+        processor,
+        any_size=any_size,
+        dtype=dtype or torch.float32,
+        calibration=None if int8 is None else _images(int8, int8_images),
+    )
+    size = "any size" if written.any_size else "{}x{} pixels".format(*written.image_size)
+    typer.echo(
+        f"Wrote {folder}: {written.dtype}, {written.bytes / 1e6:.1f} MB, any batch of images of {size}; logits within "
+        f"{written.parity.relative:.1e} of the model's largest. Try: python {folder / 'classify.py'} photo.jpg"
+    )
+
+
+def _images(folder: Path, count: int) -> list[Any]:
+    """As many images of a folder, spread evenly over its files in order of name, as RGB."""
+    from PIL import Image
+
+    from ..image_files import find_images
+    from ..models.image_rgb import to_rgb
+
+    files = find_images([folder])
+    chosen = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]
+    images = []
+    for path in chosen:
+        try:
+            with Image.open(path) as image:
+                images.append(to_rgb(image))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ValueError(f"{path} cannot be read as an image ({error}); expected images to calibrate on.") from None
+    return images
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"--weights-dtype {name} is no dtype of torch; expected float16, bfloat16 or float32.")
+    return dtype

@@ -1,0 +1,278 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Folders for deployment: what is stored gives the model's logits, and classifies a file without this package."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from zoo_models import TINY, random_model, shown, tiny_model
+
+from hf_vit_family import HfvfImageProcessor, export, load_image_processor, load_model
+from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
+from hf_vit_family.acceleration.deployment.preprocessing import describe_preprocessing, taken_size
+from hf_vit_family.cli import run
+from hf_vit_family.hub.preprocessing import default_image_processor
+
+OPEN_SIZE = ("poolformer", "twins")
+
+
+def needs(name: str) -> None:
+    for library in (FORMATS[name].runtime, *FORMATS[name].needed):
+        pytest.importorskip(library, reason="the extra export brings it")
+
+
+def small_processor(family: str) -> HfvfImageProcessor:
+    return HfvfImageProcessor(size=TINY[family][2], crop_pct=0.9)
+
+
+def check(folder: Path, name: str, model, shapes, tolerance: float = 1e-4) -> None:
+    """The stored graph against the model at (batch, height, width)."""
+    stored = FORMATS[name].open(folder, 1)
+    for batch, height, width in shapes:
+        pixel_values = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(batch))
+        with torch.inference_mode():
+            expected = model.eval()(pixel_values).logits
+        given = torch.from_numpy(stored(pixel_values.numpy()))
+        assert given.dtype == torch.float32
+        difference = (given - expected).abs().max() / expected.abs().max()
+        assert difference < tolerance, (name, batch, height, width, difference)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_batch_and_any_size(name, tmp_path):
+    needs(name)
+    model = random_model("poolformer").train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    written = export_for_deployment(model, tmp_path / "out", name, small_processor("poolformer"))
+    assert model.training and all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert written.any_size and written.image_size == (64, 64)
+    assert written.parity.relative < 1e-4 and written.dtype == "float32"
+    check(tmp_path / "out", name, model, [(1, 64, 64), (5, 64, 64), (2, 65, 97), (1, 224, 160)])
+    record = json.loads((tmp_path / "out" / "deployment.json").read_text())
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["parity"]["largest_difference"] == written.parity.largest_difference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_size_of_twins(name, tmp_path):
+    """Windows are padded and masked at some sizes and not at others, in one graph."""
+    needs(name)
+    model = random_model("twins")
+    assert export_for_deployment(model, tmp_path / "out", name, small_processor("twins")).any_size
+    check(tmp_path / "out", name, model, [(1, 224, 224), (3, 64, 96), (2, 65, 129)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("family", [family for family in TINY if family not in OPEN_SIZE])
+def test_any_batch_of_every_family(family, name, tmp_path):
+    needs(name)
+    model = random_model(family)
+    processor = default_image_processor(model)
+    written = export_for_deployment(model, tmp_path / "out", name, processor)
+    assert not written.any_size
+    size = taken_size(describe_preprocessing(processor))
+    check(tmp_path / "out", name, model, [(1, *size), (4, *size)], 1e-3)
+
+
+@pytest.mark.parametrize("name", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_half_precision_is_half_the_size(name, tmp_path):
+    needs(name)
+    model, processor = random_model("poolformer"), small_processor("poolformer")
+    whole = export_for_deployment(model, tmp_path / "whole", name, processor, any_size=False)
+    half = export_for_deployment(model, tmp_path / "half", name, processor, any_size=False, dtype=torch.float16)
+    assert half.dtype == "float16" and 1e-7 < half.parity.relative < 0.05
+    saved = whole.bytes - half.bytes
+    weights = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
+    assert saved == pytest.approx(weights / 2, rel=0.1)
+    check(tmp_path / "half", name, model, [(2, 64, 64)], 0.05)
+
+
+@pytest.mark.parametrize("name", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_int8_is_calibrated_and_keeps_the_predictions(name, tmp_path):
+    """On the trained checkpoint and images that it was not calibrated on."""
+    needs(name)
+    if name == "openvino":
+        pytest.importorskip("nncf", reason="the extra export brings it")
+    datasets = pytest.importorskip("datasets", reason="the extra training brings it")
+    shards = Path(export.__code__.co_filename).parents[1] / "assets" / "fashion_mnist" / "test-00000-of-00001.parquet"
+    data = datasets.load_dataset("parquet", data_files=str(shards), split="train", cache_dir=str(tmp_path / "cache"))
+    pictures = [data[index]["image"].convert("RGB") for index in range(160)]
+    model = load_model("poolformer_fashion_mnist")
+    processor = load_image_processor("poolformer_fashion_mnist")
+    whole = export_for_deployment(model, tmp_path / "whole", name, processor, any_size=False)
+    int8 = export_for_deployment(model, tmp_path / "int8", name, processor, calibration=pictures[:60])
+    assert int8.dtype == "int8" and int8.calibration_images == 60 and not int8.any_size
+    assert int8.bytes < 0.45 * whole.bytes
+    pixel_values = processor(pictures[60:], return_tensors="pt").pixel_values
+    with torch.inference_mode():
+        expected = model(pixel_values).logits
+    given = torch.from_numpy(FORMATS[name].open(tmp_path / "int8", 1)(pixel_values.numpy()))
+    assert not torch.equal(given, expected)
+    assert (given.argmax(1) == expected.argmax(1)).float().mean() > 0.9
+
+
+def test_the_example_classifies_a_file_without_torch_and_without_this_package(tmp_path, monkeypatch):
+    """From file to label, with onnxruntime, NumPy and Pillow alone; also an oblong file with transparency."""
+    needs("onnx")
+    model, processor = load_model("twins_fashion_mnist"), load_image_processor("twins_fashion_mnist")
+    export_for_deployment(model, tmp_path / "out", "onnx", processor, any_size=False)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 131, 4), dtype=np.uint8)
+    Image.fromarray(noise, "RGBA").save(tmp_path / "noise.png")
+    Image.fromarray(noise[:60, :45, :3]).convert("L").save(tmp_path / "grey.jpg")
+    # whatever else is imported fails: the folder has to do with what its requirements.txt names
+    blocked = tmp_path / "blocked"
+    for module in ("torch", "transformers", "hf_vit_family"):
+        (blocked / module).mkdir(parents=True)
+        (blocked / module / "__init__.py").write_text(f"raise ImportError('{module} is not there')\n")
+    for file in ("noise.png", "grey.jpg"):
+        environment = {**os.environ, "PYTHONPATH": str(blocked)}
+        command = [sys.executable, str(tmp_path / "out" / "classify.py"), str(tmp_path / file)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        with torch.inference_mode(), Image.open(tmp_path / file) as image:
+            scores = model(**processor(image, return_tensors="pt")).logits.softmax(-1)[0]
+        best = scores.topk(5)
+        lines = [f"{model.config.id2label[int(i)]}: {float(s):.1%}" for s, i in zip(*best, strict=True)]
+        assert done.stdout.splitlines() == lines
+    requirements = (tmp_path / "out" / "requirements.txt").read_text()
+    assert "onnxruntime" in requirements and "torch" not in requirements
+
+
+def example_pixels(steps: dict, path: Path) -> np.ndarray:
+    """What the example's own `preprocess` makes of a file."""
+    text = (Path(export.__code__.co_filename).parents[1] / "assets" / "deployment" / "classify.py.txt").read_text()
+    space: dict = {}
+    exec(text[text.index("def preprocess") : text.index("labels = ")], {"np": np, **pillow()}, space)
+    return space["preprocess"](path, steps)
+
+
+def pillow() -> dict:
+    from PIL import ImageOps
+
+    return {"Image": Image, "ImageOps": ImageOps}
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        HfvfImageProcessor(size=56, crop_pct=1.0),
+        HfvfImageProcessor(size=64, crop_pct=0.875, interpolation="bilinear"),
+        HfvfImageProcessor(size=(48, 80), crop_pct=0.9),
+        HfvfImageProcessor(size=65, crop_pct=0.95, crop_mode="squash"),
+        transformers.ViTImageProcessor(size={"height": 64, "width": 64}, resample=2),
+        transformers.ViTImageProcessor(
+            size={"shortest_edge": 73}, do_center_crop=True, crop_size={"height": 64, "width": 64}
+        ),
+        transformers.MobileViTImageProcessor(
+            size={"shortest_edge": 72}, crop_size={"height": 64, "width": 64}, do_flip_channel_order=True
+        ),
+    ],
+    ids=lambda processor: f"{type(processor).__name__}-{dict(processor.size)}",
+)
+@pytest.mark.parametrize("size", [(90, 131), (131, 90), (301, 77), (64, 64)])
+def test_the_example_prepares_files_as_the_processor(processor, size, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    image.save(tmp_path / "image.png")
+    expected = processor(image, return_tensors="pt").pixel_values.numpy()
+    given = example_pixels(describe_preprocessing(processor), tmp_path / "image.png")
+    assert given.shape == expected.shape and given.dtype == np.float32
+    # transformers' own processors resize with torchvision, which rounds in other places than Pillow
+    grey_levels = np.abs(given - expected) * 255 * np.reshape(getattr(processor, "image_std", None) or 1.0, (-1, 1, 1))
+    assert grey_levels.max() < (1e-3 if isinstance(processor, HfvfImageProcessor) else 3)
+
+
+def test_export_and_the_command_write_the_same(tmp_path, capsys):
+    model = random_model("poolformer")
+    export(model, tmp_path / "hub", small_processor("poolformer"))
+    assert export(model, tmp_path / "out", small_processor("poolformer"), format="torch") == tmp_path / "out"
+    options = ["--format", "torch", "--one-size"]
+    assert run(["export", str(tmp_path / "hub"), str(tmp_path / "command"), *options]) == 0
+    assert "any batch of images of 64x64 pixels" in capsys.readouterr().out
+    for name in ("labels.json", "preprocessing.json", "classify.py", "requirements.txt"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+    check(tmp_path / "command", "torch", model, [(2, 64, 64)])
+    # an earlier export is replaced, and nothing is left beside it
+    assert run(["export", str(tmp_path / "hub"), str(tmp_path / "command"), *options]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["command", "hub", "out"]
+
+
+def test_what_does_not_go_is_one_sentence_and_writes_nothing(tmp_path, capsys):
+    model, processor = tiny_model("poolformer"), small_processor("poolformer")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    grey = [Image.new("RGB", (64, 64))]
+    refused = [
+        ("expected one of onnx, openvino, torch", lambda: export_for_deployment(model, tmp_path / "a", "tflite")),
+        ("expected one of hub, onnx", lambda: export(model, tmp_path / "a", format="tflite")),
+        ("expected one with format='hub'", lambda: export(model, tmp_path / "a", card="a\nb", format="torch")),
+        (
+            "no export for deployment wrote",
+            lambda: export_for_deployment(model, tmp_path / "full", "torch", processor),
+        ),
+        (
+            "expected an image classifier",
+            lambda: export_for_deployment(torch.nn.Linear(1, 1), tmp_path / "a", "torch"),
+        ),
+        ("expected an image classifier", lambda: export_for_deployment(model.model, tmp_path / "a", "torch")),
+        (
+            "expected torch.float32 or torch.float16",
+            lambda: export_for_deployment(model, tmp_path / "a", "torch", processor, dtype=torch.float64),
+        ),
+        (
+            "whose graph holds one size",
+            lambda: export_for_deployment(tiny_model("vit"), tmp_path / "a", "torch", any_size=True),
+        ),
+        (
+            "int8 was asked for in the format torch",
+            lambda: export_for_deployment(model, tmp_path / "a", "torch", processor, calibration=grey),
+        ),
+        (
+            "int8 was asked for with no image",
+            lambda: export_for_deployment(model, tmp_path / "a", "onnx", processor, calibration=[]),
+        ),
+        (
+            "crop_mode='border'",
+            lambda: export_for_deployment(model, tmp_path / "a", "torch", HfvfImageProcessor(crop_mode="border")),
+        ),
+        (
+            "expected 3, as images in files have",
+            lambda: export_for_deployment(tiny_model("poolformer", num_channels=1), tmp_path / "a", "torch"),
+        ),
+    ]
+    for expected, attempt in refused:
+        with pytest.raises(ValueError) as error:
+            attempt()
+        assert expected in shown(error)
+    assert run(["export", "poolformer_fashion_mnist", str(tmp_path / "a"), "--one-size"]) == 1
+    assert "expected another --format" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+
+
+def test_a_stored_graph_that_is_off_is_not_kept(tmp_path, monkeypatch):
+    from hf_vit_family.acceleration.deployment import formats, parity
+
+    model = random_model("poolformer")
+    monkeypatch.setitem(parity.TOLERANCES, torch.float32, 0.0)
+    stored = formats.open_torch
+
+    def wrong(folder, threads):
+        opened = stored(folder, threads)
+        return lambda pixel_values: opened(pixel_values) + 1e-3
+
+    broken = formats.Format(**{**vars(formats.FORMATS["torch"]), "open": wrong})
+    monkeypatch.setitem(formats.FORMATS, "torch", broken)
+    with pytest.raises(ValueError, match="so nothing was written") as error:
+        export_for_deployment(model, tmp_path / "out", "torch", small_processor("poolformer"))
+    shown(error)
+    assert list(tmp_path.iterdir()) == []
