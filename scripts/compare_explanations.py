@@ -105,8 +105,12 @@ def _prepare(name: str, labelled: LabelledImages, classes: list[str]) -> tuple[t
 
 
 def _title(name: str, family: str) -> str:
-    """A name for the table without a place on this machine."""
-    return f"{family} ({Path(name).name})" if Path(name).is_dir() else name
+    """A name for the table without a place on this machine; a fine-tuning run keeps its model in `model/`."""
+    path = Path(name).resolve()
+    if not path.is_dir():
+        return name
+    folder = path.parent.name if path.name == "model" else path.name
+    return family if folder == family else f"{family} ({folder})"
 
 
 def _write(output: Path | None, comparisons: list, labelled: LabelledImages, device: str) -> None:

@@ -21,7 +21,7 @@ PYRAMID = ["hidden_sizes=[32,48,96,128]", "depths=[1,1,2,1]", "num_attention_hea
 # variant and overrides; PoolFormer has no attention and is left out where explanations of attention are compared
 FAMILIES = {
     "vit": ("vit-base-patch16-224", VIT),
-    "deit": ("deit-tiny-patch16-224", VIT),
+    "deit": ("deit-tiny-distilled-patch16-224", VIT),
     "beit": ("beit-base-patch16-224", VIT),
     "swin": ("swin-tiny-patch4-window7-224", SWIN),
     "swinv2": ("swinv2-tiny-patch4-window8-256", SWIN),
