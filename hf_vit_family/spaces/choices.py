@@ -13,7 +13,7 @@ from PIL import Image
 
 from .examples import FASHION_MNIST, PHOTOGRAPH, Example, example_image, examples, find_example
 from .images import MAX_BYTES, enlarged, open_image
-from .layout import problem
+from .layout import description, problem
 from .links import fetch_image
 from .models import offered_models
 
@@ -106,15 +106,20 @@ def choose_model(label: str = "Model", key: str = "model", several: bool = False
     return chosen.strip()
 
 
-def preview(chosen: ChosenImage, width: int | str = 224) -> None:
+def preview(chosen: ChosenImage, side: int = 256) -> None:
     """The image with its title, its licence and a text alternative; tiny ones are enlarged without smoothing.
 
     Args:
         chosen: the image.
-        width: as for `st.image`.
+        side: pixels of its longer side on the page.
     """
-    caption = chosen.title if chosen.license is None else f"{chosen.title}. Licence: {chosen.license}."
-    st.image(enlarged(chosen.image), caption=caption, alt=chosen.alt, width=width, output_format="PNG")
+    image = enlarged(chosen.image, side)
+    if max(image.size) > 2 * side:  # more than a sharp screen shows would only be slow to send
+        image = image.copy()
+        image.thumbnail((2 * side, 2 * side))
+    width = max(1, round(side * image.width / max(image.size)))
+    st.image(image, alt=chosen.alt, width=width, output_format="PNG")
+    description(chosen.title if chosen.license is None else f"{chosen.title}. Licence: {chosen.license}.")
 
 
 def _example(domain: str, key: str) -> ChosenImage:

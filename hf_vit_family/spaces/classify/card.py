@@ -27,7 +27,8 @@ def draw(served: "ServedModel", chosen: "ChosenImage", answer: Answer, cost: Cos
         st.warning(layout.plain(far))
     st.altair_chart(top_classes(answer, chosen.label, layout.dark()), width="stretch", alt=in_words(answer))
     st.markdown(_figures(served, answer, cost))
-    st.image(answer.seen.picture(), width=SEEN_WIDTH, alt=f"The image as {answer.model} sees it.")
+    seen = answer.seen.picture()
+    st.image(seen, width=SEEN_WIDTH, alt=f"The image as {answer.model} sees it.", output_format="PNG")
     layout.description(f"What {answer.model} sees. {answer.seen.preparation}")
 
 
