@@ -4,6 +4,7 @@
 from typing import Any
 
 import altair as alt
+import pandas  # noqa: F401 - altair looks into it, also while another visitor's run has imported half of it
 
 # Okabe and Ito's colours, of each background those that stand out from it by 3 to 1, with its text's colour
 LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#1a1d21")

@@ -23,6 +23,7 @@ def top_classes(answer: Answer, true_label: str | None, dark: bool) -> "altair.L
         dark: colours for a dark page.
     """
     import altair
+    import pandas  # noqa: F401 - altair looks into it, also while another visitor's run has imported half of it
 
     bar_colour, text_colour, track_colour = DARK if dark else LIGHT
     rows = [
