@@ -113,6 +113,11 @@ def test_patch_drop_equals_the_probe(twins, pixels, order, known):
     assert torch.equal(untouched, pixels) and torch.equal(gone, dropping.make_filled(pixels))
 
 
+def test_large_images_go_through_a_model_in_smaller_batches():
+    sides = (28, 224, 384, 640, 2000)
+    assert [maps.batch_size(torch.empty(1, 3, side, side, device="meta")) for side in sides] == [64, 16, 5, 1, 1]
+
+
 @pytest.mark.parametrize(
     "look",
     [

@@ -91,18 +91,18 @@ def score_chart(scores: Sequence[Score], deletion: bool) -> "alt.Chart":
     what = "deleted" if deletion else "inserted"
     colours = alt.Scale(domain=names, range=[BLUE, VERMILION, GREEN][: len(names)])
     dashes = alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 2]][: len(names)])
-    legend = alt.Legend(title=None, orient="bottom", columns=1, labelLimit=300)
+    legend = alt.Legend(title=None, orient="top", columns=2, labelLimit=160)
     chart = (
         alt.Chart(points)
         .mark_line(strokeWidth=2.5)
         .encode(
             x=alt.X("share:Q", title=f"patches {what}, %"),
-            y=alt.Y("probability:Q", title="probability of the class", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("probability:Q", title="probability", scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("order:N", scale=colours, legend=legend),
             strokeDash=alt.StrokeDash("order:N", scale=dashes, legend=legend),
             tooltip=["order:N", alt.Tooltip("share:Q", format=".0f"), alt.Tooltip("probability:Q", format=".3f")],
         )
-        .properties(height=260)
+        .properties(height=320)
     )
     return _legible(chart)
 

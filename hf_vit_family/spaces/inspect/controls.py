@@ -65,10 +65,8 @@ def choose_method(subject: Subject, key: str = "method", of_image: bool = False)
 
 def list_unfit(model_type: str) -> None:
     """The methods that do not fit a family, each with the reason."""
-    reasons = [reason_against(method, model_type) for method in METHODS]
-    left_out = [f"- {method.title}: {reason}" for method, reason in zip(METHODS, reasons, strict=True) if reason]
-    if left_out:
-        st.markdown("Not offered for this model:\n" + "\n".join(left_out))
+    reasons = filter(None, (reason_against(method, model_type) for method in METHODS))
+    st.markdown("Not offered for this model:\n" + "\n".join(f"- {reason}" for reason in reasons))
 
 
 def unique_labels(labels: Iterable[str]) -> list[str]:

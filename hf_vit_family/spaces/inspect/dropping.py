@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .maps import BATCH, EXCLUSIVE
+from .maps import EXCLUSIVE, batch_size
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def drop_patches(
     filling = make_filled(pixel_values)
     images = [fill_patches(pixel_values, filling, first_patches(ranked, count), GRID) for count in counts]
     with EXCLUSIVE:
-        probabilities = predict(model, torch.cat(images), BATCH).numpy()
+        probabilities = predict(model, torch.cat(images), batch_size(pixel_values)).numpy()
     return Dropped(counts, ranked[0].numpy(), probabilities)
 
 

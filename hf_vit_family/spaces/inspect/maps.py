@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 # Inspection puts hooks into a model that all visitors share, so that only one may look inside at a time.
 EXCLUSIVE = threading.Lock()
-# Images the model is given at once, where a method takes many passes: 32 of 224 x 224 pixels fit a small machine.
-BATCH = 32
+# Pixels the model is given at once, where a method takes many passes: 16 images of 224 x 224 fit a small machine.
+PIXELS_AT_ONCE = 16 * 224 * 224
+MOST_AT_ONCE = 64
+
+
+def batch_size(pixel_values: "torch.Tensor") -> int:
+    """How many images of this size the model is given at once."""
+    height, width = pixel_values.shape[2:]
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
 
 
 def prepare(processor: Any, image: "Image.Image") -> "torch.Tensor":
@@ -57,11 +64,22 @@ def make_map(model: "PreTrainedModel", pixel_values: "torch.Tensor", method: Met
     if reason is not None:
         raise ValueError(reason)
     with EXCLUSIVE:
-        return explain_with(method)(model, pixel_values, target)[0].detach().float().cpu().numpy()
+        return (
+            explain_with(method, batch_size(pixel_values))(model, pixel_values, target)[0]
+            .detach()
+            .float()
+            .cpu()
+            .numpy()
+        )
 
 
-def explain_with(method: Method) -> "Callable[..., torch.Tensor]":
-    """A method as `explain(model, pixel_values, target)`, the form that all functions of inspection call."""
+def explain_with(method: Method, at_once: int) -> "Callable[..., torch.Tensor]":
+    """A method as `explain(model, pixel_values, target)`, the form that all functions of inspection call.
+
+    Args:
+        method: any.
+        at_once: images the model is given at once, where the method takes many passes.
+    """
     from ... import inspection
     from ...inspection.explanations import rollout_for_any_class
 
@@ -70,7 +88,7 @@ def explain_with(method: Method) -> "Callable[..., torch.Tensor]":
     if method is MIXING:
         return lambda model, pixel_values, target: inspection.mixing_map(model, tuple(pixel_values.shape[2:]))[None]
     function = getattr(inspection, method.function)
-    return partial(function, batch_size=BATCH) if method.slow else function
+    return partial(function, batch_size=at_once) if method.slow else function
 
 
 def make_attention_map(

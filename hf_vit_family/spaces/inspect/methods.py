@@ -60,7 +60,7 @@ LEGRAD = Method(
     "legrad",
     "How the class's logit depends on the attention weights of each layer: the positive part of the gradient, "
     "averaged over the layers.",
-    "gradient by attention weight",
+    "gradient of the logit by attention weight",
 )
 GRAD_CAM = Method(
     "Grad-CAM",
@@ -73,7 +73,7 @@ INPUT_GRADIENT = Method(
     "Input gradient",
     "input_gradient",
     "How strongly each pixel moves the class's logit, in either direction.",
-    "size of the gradient by pixel",
+    "size of the gradient of the logit by pixel value",
 )
 OCCLUSION = Method(
     "Occlusion",

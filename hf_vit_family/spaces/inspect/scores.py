@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .maps import BATCH, EXCLUSIVE, explain_with
+from .maps import EXCLUSIVE, batch_size, explain_with
 from .methods import BY_TITLE
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def score_order(model: "PreTrainedModel", pixel_values: "torch.Tensor", name: st
     from ...inspection import score_faithfulness
     from ...inspection.baselines import centre_gaussian, random_map
 
+    at_once = batch_size(pixel_values)
     if name == RANDOM:
         orders = {f"{RANDOM} {seed}": partial(random_map, seed=seed) for seed in SEEDS}
     else:
-        orders = {name: centre_gaussian if name == CENTRE else explain_with(BY_TITLE[name])}
+        orders = {name: centre_gaussian if name == CENTRE else explain_with(BY_TITLE[name], at_once)}
     with EXCLUSIVE:
         found = score_faithfulness(
             model,
@@ -80,7 +81,7 @@ def score_order(model: "PreTrainedModel", pixel_values: "torch.Tensor", name: st
             target=target,
             deletion_filling=DELETION_FILLING,
             insertion_filling=INSERTION_FILLING,
-            batch_size=BATCH,
+            batch_size=at_once,
             progress=False,
         )
     return _mean(name, found)
