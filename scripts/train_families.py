@@ -17,7 +17,7 @@ from pathlib import Path
 VIT = ["hidden_size=96", "intermediate_size=192", "num_hidden_layers=6", "num_attention_heads=3", "patch_size=8"]
 SWIN = ["embed_dim=32", "depths=[2,2,2]", "num_heads=[2,4,8]", "window_size=4", "mlp_ratio=2.0"]
 PYRAMID = ["hidden_sizes=[32,48,96,128]", "depths=[1,1,2,1]", "num_attention_heads=[1,2,4,4]"]
-# CvT has at least one block more in each stage: transformers looks up the drop path rate of stage i among stage i's own.
+# CvT's depths grow, as transformers looks up the drop path rate of stage i among the rates of its blocks.
 # variant and overrides; PoolFormer has no attention and is left out where explanations of attention are compared
 FAMILIES = {
     "vit": ("vit-base-patch16-224", VIT),
