@@ -79,10 +79,8 @@ def _choose_query(layer: Layer) -> tuple[int, int]:
     """The token that asks. When the map changes its size, the token stays where it is on the image."""
     before = st.session_state.get("_map_size")
     query = []
-    for key, label, side, axis in (
-        ("row", "Row of the token", layer.size[0], 0),
-        ("column", "Column", layer.size[1], 1),
-    ):
+    for axis, (key, label) in enumerate((("row", "Row of the token"), ("column", "Column of the token"))):
+        side = layer.size[axis]
         if before is not None and before[axis] != side and key in st.session_state:
             st.session_state[key] = int((st.session_state[key] + 0.5) * side / before[axis])
         _keep_within(key, 0, side - 1)
