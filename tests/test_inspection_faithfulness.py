@@ -17,6 +17,7 @@ from hf_vit_family.hub.export import export
 from hf_vit_family.inspection import (
     EXPLANATIONS,
     compare_explanations,
+    patch_drop,
     pointing_game,
     randomisation_check,
     score_faithfulness,
@@ -344,3 +345,22 @@ def test_what_does_not_fit_is_told():
         with pytest.raises(ValueError, match=words) as error:
             call()
         shown(error)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_that_are_no_numbers_are_refused(value):
+    """They would be scored as a map that says nothing."""
+    model, pixel_values = tiny_model("poolformer").eval(), torch.randn(2, 3, 64, 64)
+
+    def broken(model, pixel_values, target=None):
+        maps = torch.ones(len(pixel_values), 4, 4)
+        maps[1, 0, 0] = value
+        return maps
+
+    for judge in (score_faithfulness, randomisation_check):
+        with pytest.raises(ValueError, match="for 1 of 2 images; expected finite ones") as error:
+            judge(model, pixel_values, {"broken": broken}, progress=False)
+        shown(error)
+    with pytest.raises(ValueError, match="for 1 of 2 images; expected finite ones") as error:
+        patch_drop(model, pixel_values, order="salient", explain=broken, progress=False)
+    shown(error)

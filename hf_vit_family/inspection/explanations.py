@@ -70,3 +70,20 @@ def choose_explanations(
     if not names:
         raise ValueError(f"No explanation was given; expected some of {', '.join(fitting)}.")
     return {name: EXPLANATIONS[name] for name in names}
+
+
+def check_maps(name: str, maps: torch.Tensor, images: torch.Tensor) -> None:
+    """Refuse what an explanation gave if it is no map for each image.
+
+    Raises:
+        ValueError: such maps.
+    """
+    if not isinstance(maps, torch.Tensor) or maps.ndim != 3 or len(maps) != len(images):
+        shape = tuple(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise ValueError(f"The explanation {name!r} gave {shape}; expected ({len(images)}, height, width).")
+    unusable = int((~maps.isfinite()).flatten(1).any(1).sum())
+    if unusable:
+        raise ValueError(
+            f"The explanation {name!r} gave NaN or infinite values for {unusable} of {len(maps)} images; expected "
+            "finite ones."
+        )

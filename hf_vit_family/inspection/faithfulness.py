@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .checks import choose_classes
-from .explanations import Explain, choose_explanations
+from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .probabilities import check_count, check_images, predict, predict_class
@@ -178,17 +178,6 @@ def as_table(scores: Sequence[Faithfulness], baseline: str = "random") -> str:
             row.append("" if score is against else score.better_than(against))
         rows.append([*row, f"{score.seconds:.1f}"])
     return markdown_table(columns, rows)
-
-
-def check_maps(name: str, maps: torch.Tensor, images: torch.Tensor) -> None:
-    """Refuse what an explanation gave if it is no map for each image.
-
-    Raises:
-        ValueError: such maps.
-    """
-    if not isinstance(maps, torch.Tensor) or maps.ndim != 3 or len(maps) != len(images):
-        shape = tuple(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
-        raise ValueError(f"The explanation {name!r} gave {shape}; expected ({len(images)}, height, width).")
 
 
 def _followed(

@@ -38,7 +38,6 @@ def rank_patches(maps: torch.Tensor, grid: tuple[int, int], ties: torch.Tensor) 
             constant map would favour a corner.
     """
     values = to_grid(maps.double(), grid).flatten(1)
-    values = values.masked_fill(values.isnan(), 0)
     # float32's last digits are no difference
     values = (values / values.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny) * 1e6).round()
     ties = ties.to(values.device)

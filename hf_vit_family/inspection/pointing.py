@@ -9,8 +9,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .checks import choose_classes
-from .explanations import Explain, choose_explanations
-from .faithfulness import check_maps
+from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .probabilities import check_count, check_images, predict
 

@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from .explanations import Explain, choose_explanations
+from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .probabilities import Judge
@@ -129,6 +129,7 @@ def patch_drop(
         ((name, function),) = chosen.items()
         parts = zip(pixel_values.split(batch_size), judge.classes.split(batch_size), strict=True)
         maps = torch.cat([function(model, *part) for part in parts])
+        check_maps(name, maps, pixel_values)
     replaced = make_filling(pixel_values, filling)
     dropped = tuple(round(share * patches) for share in shares)
     values = torch.zeros(len(pixel_values), len(dropped), dtype=torch.double)
