@@ -19,6 +19,7 @@ STYLE = """
 [data-testid="stMainBlockContainer"] h1 { padding: 0 0 var(--hfvf-2); font-size: 32px; }
 [data-testid="stMainBlockContainer"] h2 { padding: var(--hfvf-4) 0 var(--hfvf-2); font-size: 24px; }
 [data-testid="stMainBlockContainer"] h3 { padding: var(--hfvf-3) 0 var(--hfvf-1); font-size: 20px; }
+[data-testid="stMainBlockContainer"] h4 { padding: var(--hfvf-2) 0 var(--hfvf-1); font-size: 16px; }
 [data-testid="stMainBlockContainer"] p { max-width: 80ch; }
 [data-testid="stMainBlockContainer"] :focus-visible { outline: 3px solid currentColor; outline-offset: 2px; }
 [data-testid="stMainBlockContainer"] [data-testid="stCaptionContainer"],

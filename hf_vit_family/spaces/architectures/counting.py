@@ -40,12 +40,12 @@ def count(name: str, size: tuple[int, int]) -> int | None:
     Returns:
         None where transformers' class cannot take an image of this size.
     """
-    from hf_vit_family.hub.measuring import count_multiply_adds
-
-    from ..models import building
+    from ..building import building
     from .hollow import hollow_model
 
     model = hollow_model(name, **overrides_for(name, size))
+    from hf_vit_family.hub.measuring import count_multiply_adds
+
     try:
         with building:  # it builds a copy without weights
             return count_multiply_adds(model, size)

@@ -68,9 +68,9 @@ def draw() -> None:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _fields(name: str) -> list[Field]:
     """One a block."""
+    served = serve(name)
     from hf_vit_family.inspection import receptive_field
 
-    served = serve(name)
     images = [example_image(example.name) for example in examples(FASHION_MNIST)]
     pixel_values = served.processor(images, return_tensors="pt")["pixel_values"]
     return [Field(field.name, field.values.numpy()) for field in receptive_field(served.model, pixel_values)]

@@ -17,12 +17,14 @@ def hollow_model(name: str, **overrides: Any) -> "PreTrainedModel":
     Raises:
         ValueError: unknown variant or configuration key.
     """
+    from ..building import building
+    from ..models import import_libraries
+
+    import_libraries()
     import torch
     from transformers.initialization import no_init_weights
 
     from hf_vit_family.zoo.registry import classification_class, find_variant, variant_config
-
-    from ..models import building
 
     variant, _ = find_variant(name)
     config = variant_config(variant, **overrides)

@@ -49,12 +49,14 @@ def measure(name: str, side: int, fused: bool = False) -> Measurement:
     Raises:
         ValueError: unknown variant, or a size that it does not take.
     """
-    import torch
-
     from hf_vit_family.zoo import create_model
 
-    from ..models import building
+    from ..building import building
+    from ..models import import_libraries
     from .counting import overrides_for
+
+    import_libraries()
+    import torch
 
     with building:
         attention = {} if fused else {"attn_implementation": "eager"}

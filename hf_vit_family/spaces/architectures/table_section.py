@@ -71,7 +71,7 @@ def _chart(rows: list[Row]) -> None:
         return
     values = [
         {
-            "name": row.family,
+            "name": _short(row.family),
             "checkpoint": row.checkpoint,
             "cost": row.multiply_adds,
             "top1": row.top1,
@@ -81,7 +81,7 @@ def _chart(rows: list[Row]) -> None:
         }
         for row in shown
     ]
-    names = list(dict.fromkeys(row.family for row in shown))
+    names = list(dict.fromkeys(value["name"] for value in values))
     colour, shape = coloured(names, dark())
     text = (
         f"Published top-1 on ImageNet-1k of {len(shown)} checkpoints against the multiply-adds of one image, which "
@@ -108,3 +108,8 @@ def _chart(rows: list[Row]) -> None:
         "pretraining on more images, distillation, size of the images. Points of one family with the same training may "
         "be compared, others hardly."
     )
+
+
+def _short(title: str) -> str:
+    """A family's title for a legend: "Twins" for "Twins (PCPVT and SVT)"."""
+    return title.split(" (")[0].split(" and ")[0]

@@ -79,7 +79,7 @@ def mixing_text(layer: Layer) -> str:
     return {
         "global": (
             f"Every token attends to all {height * width:,} tokens of the map"
-            + (f" and to {layer.extra} in front of it" if layer.extra else "")
+            + ("", " and to the class token", " and to the class and distillation tokens")[layer.extra]
             + ". Where a token lies plays no part, except through the position embeddings."
         ),
         "window": (
