@@ -298,6 +298,30 @@ def test_even_attention_reaches_the_known_receptive_field():
     torch.testing.assert_close(looked, expected.expand(2, -1, -1))
 
 
+@pytest.mark.parametrize(
+    ("family", "layer", "rows", "columns"),
+    [
+        # 16x16 tokens: windows of 7 begin at 0, 7 and 14; a grid of 7 takes every third of 21, with padding
+        ("maxvit", 0, range(0, 7), range(7, 14)),
+        ("maxvit", 1, range(2, 16, 3), range(2, 16, 3)),
+        ("twins", 0, range(0, 7), range(7, 14)),
+        ("pvt", 0, range(16), range(16)),
+        ("pvt_v2", 0, range(16), range(16)),
+    ],
+)
+def test_a_token_with_even_attention_sees_what_the_layer_connects(family, layer, rows, columns):
+    """Evenly: its window, its grid, or the whole map where keys are a reduced map."""
+    model = tiny_model(family)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if any(part in name for part in ("q_proj", "query", "relative_position")):
+                parameter.zero_()
+    expected = torch.zeros(16, 16)
+    expected[rows[0] : rows[-1] + 1 : rows.step, columns[0] : columns[-1] + 1 : columns.step] = 1.0
+    looked = attention_map(model, images(family), layer, (5, 8))
+    torch.testing.assert_close(looked, (expected / expected.sum()).expand(2, -1, -1))
+
+
 @pytest.mark.parametrize("family", ["vit", "deit", "beit"])
 @pytest.mark.parametrize(("fusion", "ratio"), [("max", 0.0), ("min", 0.0), ("mean", 0.5), ("max", 0.9)])
 def test_the_published_variants(family, fusion, ratio):

@@ -50,7 +50,7 @@ def pointing_game(
     """Whether the middle of the cell with a map's largest value lies in a box.
 
     Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop" (2016), section 4.1, with 15 pixels of
-    tolerance on photographs.
+    tolerance on photographs; the share is over images here, there the mean of the classes' shares.
 
     Args:
         model: an image classifier of one of the thirteen families; it stays as it is.
