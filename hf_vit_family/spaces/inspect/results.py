@@ -145,7 +145,7 @@ def remember(key: tuple[Hashable, ...], what: str, compute: Callable[[], Any]) -
     except _Missing:
         pass
     try:
-        with turn(what), st.spinner("Computing"):
+        with turn(what), st.spinner("Computing. With a large model this can take a minute."):
             return _remembered(key, compute)
     except ValueError:
         raise
