@@ -71,6 +71,8 @@ def _cut(layer: Layer, tokens: np.ndarray) -> Picture:
         "separable": f"The gaps enclose patches of {down} x {right}.",
     }[layer.kind]
     rows, columns = borders(layer)
+    if layer.kind == "window" and not (rows or columns):
+        blocks = "The whole map is one window."
     return Picture(
         "How the layer cuts the image",
         drawing.apart(drawing.opaque(tokens), rows, columns),
@@ -116,8 +118,8 @@ def _rolled(layer: Layer, tokens: np.ndarray) -> Picture:
         "The cyclic shift",
         drawing.apart(drawing.opaque(moved), range(down, layer.size[0], down), range(right, layer.size[1], right)),
         f"The map after rolling it up and left by {layer.shift} tokens, with its windows. Tinted is what came round: "
-        "from the top (blue), from the left (orange), from both (green). In a window, only tokens of one tint attend "
-        "to one another.",
+        "from the top (blue), from the left (orange), from both (green). In a window, only tokens of the same tint, or "
+        "of none, attend to one another.",
     )
 
 
@@ -186,10 +188,11 @@ def _keys(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Pict
 def _reach(geometry: Geometry, index: int, query: tuple[int, int], image: Image.Image) -> Picture:
     reached = geometry.reach(index, query)
     share = f"all {reached.size:,} tokens" if reached.all() else f"{reached.mean():.1%}"
+    between = ", convolutions between the layers included" if index else ""
     layers = "this layer alone" if index == 0 else f"the first {index + 1} layers"
     return Picture(
         "What can have reached it so far",
         drawing.seen(drawing.fit(image, reached.shape), reached),
-        f"Through {layers}, information can have come to the token from {share} of the first map, "
-        "convolutions between the layers included. This is the theoretical receptive field.",
+        f"Through {layers}, information can have come to the token from {share} of the first map{between}. This is the "
+        "theoretical receptive field.",
     )

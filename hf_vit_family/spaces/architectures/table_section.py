@@ -42,6 +42,8 @@ def _table(rows: list[Row]) -> None:
     number = st.column_config.NumberColumn
     frame = pandas.DataFrame([vars(row) for row in rows])
     frame["license"] = frame["license"].fillna(NOT_STATED)
+    for key in ("checkpoint", "source", "classes"):
+        frame[key] = frame[key].fillna(NOT_PUBLISHED)
     frame["parameters"] /= 1e6
     frame["multiply_adds"] /= 1e9
     config = {key: st.column_config.TextColumn(heading) for key, heading in HEADINGS.items()}
