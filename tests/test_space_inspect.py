@@ -259,6 +259,19 @@ def test_a_class_token_can_look_too(tmp_path, monkeypatch, downloads):
     assert "Attention of the patch at row 0, column 2 in layer 0" in captions(page)
 
 
+@pytest.mark.parametrize("view", ["Maps", "Comparison", "Patch drop"])
+def test_the_labels_of_a_stranger_are_text(tmp_path, monkeypatch, view):
+    model = tiny_model("vit", id2label={index: f"![a](https://images.invalid/{index}.png)" for index in range(3)})
+    model.save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    monkeypatch.setenv("HFVF_MODELS", str(tmp_path))
+    page = visit(view=view, model=str(tmp_path), method="Grad-CAM", order="most salient first", salient="Grad-CAM")
+    texts = [element.value for kind in (page.markdown, page.caption, page.info, page.warning) for element in kind]
+    texts += [box.help or "" for box in page.selectbox]
+    assert any("https" in text for text in texts), "the label is shown"
+    assert not [text for text in texts if "![a](" in text]
+
+
 def test_a_computation_that_fails_is_one_sentence(monkeypatch):
     def fails(*arguments):
         raise RuntimeError("shapes\nthat do not fit")

@@ -44,7 +44,7 @@ def choose_class(subject: Subject) -> int:
         key="class",
         bind="query-params",
         persist_state="session",
-        help=f"The model predicts {subject.label(subject.predicted)}.",
+        help=f"The model predicts {plain(subject.label(subject.predicted))}.",
     )
     return subject.predicted if chosen == PREDICTED else labels.index(chosen)
 

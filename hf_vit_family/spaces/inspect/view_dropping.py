@@ -3,7 +3,7 @@
 
 import streamlit as st
 
-from ..layout import description
+from ..layout import description, plain
 from . import charts, maps
 from .controls import choose_class, choose_method, settle
 from .dropping import FILLING, GRID, ORDERS, RANDOM, SHARES, STEP, Dropped, dropped_image
@@ -44,7 +44,9 @@ def draw(subject: Subject) -> None:
     with curve:
         _draw_curve(subject, dropped, share)
     salient = "" if method is None else f" What is salient, {method.title} says"
-    salient += f" for {subject.label(target)}." if method is not None and method.of_class else "." * bool(salient)
+    salient += (
+        f" for {plain(subject.label(target))}." if method is not None and method.of_class else "." * bool(salient)
+    )
     st.caption(
         f"The image is cut into {GRID[0]} x {GRID[1]} patches; dropped ones are replaced by the image's {FILLING} "
         f"colour. Order: {order}, seed {seed}.{salient} One image says little; a model that keeps its answer here may "
@@ -68,7 +70,8 @@ def _draw_prediction(subject: Subject, dropped: Dropped, point: int) -> None:
     words = ", ".join(f"{label} {value:.1%}" for label, value in top)
     label = subject.label(subject.predicted)
     kept = top[0][0] == label
-    st.markdown(f"Still **{label}**." if kept else f"Now **{top[0][0]}**; the whole image was {label}.")
+    now, before = plain(top[0][0]), plain(label)
+    st.markdown(f"Still **{now}**." if kept else f"Now **{now}**; the whole image was {before}.")
     st.altair_chart(charts.probability_chart(*zip(*top, strict=True)), alt=f"Prediction: {words}")
     description(f"Prediction: {words}.")
 
