@@ -3,10 +3,12 @@
 
 import io
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from hf_vit_family.spaces.architectures import drawing, texts
 from hf_vit_family.spaces.architectures.borders import block_size, borders
@@ -15,6 +17,7 @@ from hf_vit_family.spaces.architectures.layers import KINDS
 from hf_vit_family.spaces.architectures.pictures import pictures
 from hf_vit_family.zoo import FAMILIES
 
+APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures"
 # a variant and layer of every kind
 KIND_OF = {
     "global": ("vit-tiny-patch16-224", 3),
@@ -145,8 +148,17 @@ def test_pictures_of_every_kind(kind):
     for picture in found:
         assert picture.image.mode == "RGBA" and 400 < max(picture.image.size) < 1300
         assert picture.text.endswith(".")
-        again = Image.open(io.BytesIO(drawing.encoded(picture.image)))
-        assert again.format == "WEBP" and again.size == picture.image.size
+        again = Image.open(io.BytesIO(drawing.encoded(picture.image, dark=False)))
+        assert again.format == "JPEG" and again.size == picture.image.size
+
+
+@pytest.mark.parametrize(("dark", "theme"), [(False, "light"), (True, "dark")])
+def test_gaps_have_the_colour_of_the_page(dark, theme):
+    config = tomllib.loads((APP / ".streamlit" / "config.toml").read_text())
+    empty = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    colour = Image.open(io.BytesIO(drawing.encoded(empty, dark))).getpixel((8, 8))
+    expected = ImageColor.getrgb(config["theme"][theme]["backgroundColor"])
+    assert np.abs(np.subtract(colour, expected)).max() <= 2  # of JPEG
 
 
 def test_texts():

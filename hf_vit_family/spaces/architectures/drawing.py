@@ -25,6 +25,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )
 TINTS = (SKY, ORANGE, GREEN, PURPLE)
 GREY = (140, 140, 140)
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#11151a"  # as config.toml has them
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
@@ -192,10 +193,17 @@ def sequence(tokens: np.ndarray, extra: int) -> Image.Image:
     return Image.fromarray(canvas, "RGBA")
 
 
-def encoded(image: Image.Image) -> bytes:
-    """A picture as a WebP file, which takes a tenth of a PNG's time and size."""
+def encoded(image: Image.Image, dark: bool) -> bytes:
+    """A picture on the page's background as a JPEG file: a tenth of a PNG's size, and sent as it is.
+
+    Args:
+        image: RGBA.
+        dark: whether the page is.
+    """
+    page = Image.new("RGB", image.size, DARK_PAGE if dark else LIGHT_PAGE)
+    page.paste(image, mask=image.getchannel("A"))
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=90, method=1)
+    page.save(file, "JPEG", quality=90, subsampling=0)
     return file.getvalue()
 
 

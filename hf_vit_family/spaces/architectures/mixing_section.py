@@ -7,7 +7,7 @@ from hf_vit_family.zoo import FAMILIES
 from hf_vit_family.zoo.registry import VARIANTS
 
 from .. import choices
-from ..layout import description
+from ..layout import dark, description
 from . import texts
 from .drawing import encoded
 from .geometry import Geometry, find_geometry
@@ -50,7 +50,7 @@ def draw() -> None:
                 columns = st.columns(2, gap="medium")
             with columns[count % 2]:
                 st.markdown(f"#### {picture.title}")
-                st.image(encoded(picture.image), width="stretch", alt=f"{chosen.alt}. {picture.text}")
+                st.image(encoded(picture.image, dark()), width="stretch", alt=f"{chosen.alt}. {picture.text}")
                 description(picture.text)
 
 
