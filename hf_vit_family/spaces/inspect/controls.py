@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ..layout import plain, problem
-from .methods import BY_TITLE, METHODS, Method, fitting, reason_against
+from .methods import BY_TITLE, METHODS, Method, fitting, reason_against, scorable
 from .results import Subject
 
 PREDICTED = "predicted class"
@@ -57,7 +57,7 @@ def choose_method(subject: Subject, key: str = "method", of_image: bool = False)
         key: of the control, and in the link.
         of_image: leave out methods whose map is the same for every image.
     """
-    methods = [method for method in fitting(subject.model_type) if method.of_image or not of_image]
+    methods = scorable(subject.model_type) if of_image else fitting(subject.model_type)
     titles = [method.title for method in methods]
     settle(key, titles, titles[0], f"“{{}}” is no method for this model; {titles[0]} is shown.")
     return BY_TITLE[st.selectbox("Method", titles, key=key, bind="query-params", persist_state="session")]
