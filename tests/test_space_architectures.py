@@ -61,7 +61,7 @@ print(sorted({{"torch", "transformers", "matplotlib", "altair"}} & set(sys.modul
 def test_every_family_is_drawn(page, family):
     page.selectbox(key="family").select(family)
     without_error(page.slider(key="layer").set_value(2).run())
-    assert VARIANTS[page.selectbox(key="variant").value].family == family
+    assert VARIANTS[page.selectbox(key=f"variant_{family}").value].family == family
     assert page.subheader[0].value == FAMILIES[family].title
     found = titles(page)
     assert found[:2] == ["How the layer cuts the image", "What one token sees"]
@@ -90,7 +90,8 @@ def test_a_token_stays_in_its_place_when_the_map_shrinks(page):
 
 
 def test_a_share_link_is_what_was_shared():
-    first = opened(family="MaxViT", layer="2", row="9", column="40")
+    first = opened(family="MaxViT", variant_maxvit="maxvit_tiny_rw_224", layer="2", row="9", column="40")
+    assert first.selectbox(key="variant_maxvit").value == "maxvit_tiny_rw_224"
     assert first.selectbox(key="family").value == "maxvit" and first.slider(key="layer").value == 2
     assert (first.slider(key="row").value, first.slider(key="column").value) == (9, 40)
     assert "What attends together" in titles(first)

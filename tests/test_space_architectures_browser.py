@@ -60,6 +60,8 @@ def test_a_token_is_moved_by_keyboard_and_shared(visit):
     page = visit()
     choose(page, "Family", "Swin")
     says(page, "Stage 1, block 1: windows on a map of 56 x 56 tokens.")
+    assert page.get_by_role("combobox", name="Variant").input_value() == "swin-tiny-patch4-window7-224"
+    choose(page, "Variant", "swin-small-patch4-window7-224")
     page.get_by_role("slider", name="Layer").press("ArrowRight")
     says(page, "Stage 1, block 2: shifted windows on a map of 56 x 56 tokens.")
     says(page, "this window holds no parts from elsewhere")
@@ -75,6 +77,7 @@ def test_a_token_is_moved_by_keyboard_and_shared(visit):
     other = visit(f"?{urlsplit(page.url).query}", dark=True)
     says(other, text)
     assert asked(other) == asked(page)
+    assert other.get_by_role("combobox", name="Variant").input_value() == "swin-small-patch4-window7-224"
     assert not accessibility(other)
     screenshot(other, "architectures-swin-dark-1280")
 

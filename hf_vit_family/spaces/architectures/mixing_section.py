@@ -56,9 +56,8 @@ def draw() -> None:
 
 def _choose_variant(family: str) -> str:
     names = [name for name, variant in VARIANTS.items() if variant.family == family]
-    if st.session_state.get("variant") not in (None, *names):
-        del st.session_state["variant"]
-    return st.selectbox("Variant", names, key="variant", bind="query-params")
+    # a key of its own for each family: a browser goes on showing the value of a box whose options change
+    return st.selectbox("Variant", names, key=f"variant_{family}", bind="query-params")
 
 
 def _geometry(variant: str, place) -> Geometry:
