@@ -71,8 +71,11 @@ def test_any_size_of_twins(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("family", [family for family in TINY if family not in OPEN_SIZE])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [(family, "onnx") for family in TINY if family not in OPEN_SIZE]
+    + [(family, name) for family in ("maxvit", "swin", "mobilevit") for name in ("openvino", "torch")],
+)
 def test_any_batch_of_every_family(family, name, tmp_path):
     needs(name)
     model = random_model(family)
