@@ -136,7 +136,7 @@ def _check(
     model: Any, format: str, any_size: bool | None, dtype: torch.dtype, calibration: Sequence[Image.Image] | None
 ) -> bool:
     family = family_of(model) if isinstance(model, PreTrainedModel) else None
-    if family is None or not type(model).__name__.endswith("ForImageClassification"):
+    if family is None or "ForImageClassification" not in type(model).__name__:
         raise ValueError(
             f"A {type(model).__name__} was given; expected an image classifier of one of the thirteen families."
         )
