@@ -265,6 +265,9 @@ def test_remote_code_of_a_processor_is_never_run(hub, twins):
     [
         ({"hidden_sizes": [64_000, 64_000, 64_000, 64_000]}, "million parameters; expected at most 375 million"),
         ({"depths": [1, 1, 100_000, 1]}, "has 100,003 layers; expected at most 512"),
+        ({"num_labels": 2_000_000_000}, "says num_labels is 2000000000; expected a whole number, at most 50,000"),
+        ({"num_labels": "many"}, "says num_labels is many; expected a whole number"),
+        ({"depths": [0] * 1000}, "has 1,000 layers; expected at most 512"),
         ({"hidden_sizes": "many"}, "The configuration of someone/odd cannot be used"),
         ({"depths": [1, 1]}, "The configuration of someone/odd cannot be used"),
     ],
@@ -273,6 +276,34 @@ def test_configurations_that_ask_for_too_much(hub, twins, change, expected):
     hub.commit("someone/odd", changed(twins, **change))
     assert expected in refused("someone/odd")
     assert hub.fetched(".safetensors") == []
+
+
+def test_a_timm_repository_with_too_many_classes(hub, twins):
+    config = {"architecture": "twins_svt_small", "num_classes": 10, "pretrained_cfg": {"num_classes": 2_000_000_000}}
+    hub.commit("someone/timm", {**twins, "config.json": json.dumps(config).encode()})
+    assert "says num_classes is 2000000000" in refused("someone/timm")
+    assert hub.fetched(".safetensors") == []
+
+
+def test_tables_beside_the_weights(hub, twins):
+    """Swin's tables of relative places grow with the fourth power of the window, its weights with the square only."""
+    config = {"model_type": "swin", "window_size": 100, "architectures": ["SwinForImageClassification"]}
+    hub.commit("someone/swin", {**twins, "config.json": json.dumps(config).encode()})
+    assert "has tables of 1,200 million numbers beside its weights" in refused("someone/swin")
+    assert hub.fetched(".safetensors") == []
+
+
+def test_few_weights_and_endless_work(hub, tmp_path):
+    """Patches of one pixel: a matrix of a terabyte from weights of a megabyte."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = ViTConfig(image_size=512, patch_size=1, **sizes)
+    ViTForImageClassification(config).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 512, "width": 512}).save_pretrained(tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    hub.commit("someone/endless", files)
+    assert "million values for one image; expected at most 1,000 G and 500 million here" in refused("someone/endless")
 
 
 def test_too_large(hub, twins, monkeypatch):

@@ -3,13 +3,19 @@
 
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .building import building
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 MAX_BYTES = 1_500_000_000  # of the weights
 MAX_PARAMETERS = MAX_BYTES // 4
 MAX_LAYERS = 512
+MAX_CLASSES = 50_000
+MAX_MULTIPLY_ADDS = 10**12  # of one image; the zoo's largest variant takes 531 G
+MAX_VALUES = 500_000_000  # that a layer may give at a time, 2 GB; the zoo's variants give 64 million at most
 MAX_TEXT_BYTES = 5_000_000  # config.json with the names of 21,843 classes has 2 MB
 SPARE_BYTES = 2_000_000_000  # of the disk, for everything else
 TIMEOUT = 10.0  # seconds
@@ -61,6 +67,35 @@ def check_hub_model(repo_id: str, private: bool = False) -> str | None:
     return info.sha
 
 
+def check_work(name: str, model: "PreTrainedModel", image_size: tuple[int, int]) -> None:
+    """Refuses a model whose layers would take this machine's time or memory for one image, however few its weights are.
+
+    Args:
+        name: for the message.
+        model: an image classifier; a copy without weights runs, with the attention matrices in memory.
+        image_size: (height, width) in pixels.
+
+    Raises:
+        ValueError: says how much it would take, or that it does not run.
+    """
+    from .work import measure_work
+
+    try:
+        with building:
+            multiply_adds, values = measure_work(model, image_size)
+    except Exception as error:  # a stranger's configuration can fail in as many ways as there are layers
+        height, width = image_size
+        raise ValueError(
+            f"{name} cannot take the images of {width} x {height} pixels that its image processor makes "
+            f"({type(error).__name__})."
+        ) from None
+    if multiply_adds > MAX_MULTIPLY_ADDS or values > MAX_VALUES:
+        raise ValueError(
+            f"{name} takes {multiply_adds / 1e9:,.0f} G multiply-adds and layers of {values / 1e6:,.0f} million values "
+            f"for one image; expected at most {MAX_MULTIPLY_ADDS // 10**9:,} G and {MAX_VALUES // 10**6} million here."
+        )
+
+
 def gated(repo_id: str) -> str:
     """The sentence for a model whose conditions somebody has to accept."""
     return f"{repo_id} is gated: its conditions are accepted by each person, so this page cannot load it."
@@ -110,6 +145,7 @@ def _check_config(repo_id: str, commit: str) -> None:
         stored = read_json(hub_file(repo_id, CONFIG_NAME, commit), repo_id)
     except OSError as error:
         raise ValueError(unreachable(repo_id, error)) from None
+    _check_classes(repo_id, stored)
     if "architecture" in stored and "model_type" not in stored:
         return  # timm's: one of the zoo's variants or none, which the loader tells
     model_type = stored.get("model_type")
@@ -122,16 +158,34 @@ def _check_config(repo_id: str, commit: str) -> None:
     layers = sum(_total(stored.get(key)) for key in ("depths", "depth", "num_hidden_layers"))
     if layers > MAX_LAYERS:
         raise ValueError(f"{repo_id} has {layers:,} layers; expected at most {MAX_LAYERS}.")
-    parameters = _parameters(repo_id, name, stored)
+    parameters, tables = _parameters(repo_id, name, stored)
     if parameters > MAX_PARAMETERS:
         raise ValueError(
             f"{repo_id} has {parameters / 1e6:,.0f} million parameters; expected at most "
             f"{MAX_PARAMETERS // 1_000_000} million here."
         )
+    if tables > MAX_PARAMETERS:
+        raise ValueError(
+            f"{repo_id} has tables of {tables / 1e6:,.0f} million numbers beside its weights; expected at most "
+            f"{MAX_PARAMETERS // 1_000_000} million here."
+        )
 
 
-def _parameters(repo_id: str, family_name: str, stored: Mapping[str, Any]) -> int:
-    """Of the model that a config.json describes, built without memory."""
+def _check_classes(repo_id: str, stored: Mapping[str, Any]) -> None:
+    """Before a name for each is made up: transformers does that as soon as it reads the number."""
+    pretrained = stored.get("pretrained_cfg")  # timm's
+    places = [stored, pretrained if isinstance(pretrained, dict) else {}]
+    for place in places:
+        for key in ("num_labels", "num_classes"):
+            count = place.get(key)
+            if count is not None and not (isinstance(count, int) and 0 <= count <= MAX_CLASSES):
+                raise ValueError(
+                    f"{repo_id} says {key} is {str(count)[:20]}; expected a whole number, at most {MAX_CLASSES:,}."
+                )
+
+
+def _parameters(repo_id: str, family_name: str, stored: Mapping[str, Any]) -> tuple[int, int]:
+    """Of the model that a config.json describes, built without memory: its parameters, and the numbers beside them."""
     import torch
     from transformers.initialization import no_init_weights
 
@@ -150,9 +204,9 @@ def _parameters(repo_id: str, family_name: str, stored: Mapping[str, Any]) -> in
             model = import_object(family.classification_class)(config)
     except Exception as error:  # classes of transformers stumble over values that do not fit in many ways
         raise ValueError(f"The configuration of {repo_id} cannot be used: {first_line(error)}.") from None
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(map(torch.numel, model.parameters())), sum(map(torch.numel, model.buffers()))
 
 
 def _total(value: Any) -> int:
     numbers = value if isinstance(value, list) else [value]
-    return sum(number for number in numbers if isinstance(number, int))
+    return sum(max(1, number) for number in numbers if isinstance(number, int))

@@ -15,7 +15,7 @@ from ..zoo.bundled import bundled_names
 from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS, find_variant, unknown_name
 from .building import building
 from .examples import FASHION_MNIST, PHOTOGRAPH
-from .hub_models import check_hub_model, gated, unreachable
+from .hub_models import check_hub_model, check_work, gated, unreachable
 from .turns import CORES_A_COMPUTATION
 
 if TYPE_CHECKING:
@@ -140,8 +140,11 @@ def _serve(name: str) -> ServedModel:
             revision = check_hub_model(repo_id, private=name in own_models())
             download_weights(repo_id, revision)
         processor = load_image_processor(name, revision=revision)
+        image_size = _image_size(name, processor)
         with building:
             model = load_model(name, revision=revision)
+        if repo_id is not None and name not in own_models():
+            check_work(name, model, image_size)
     except ValueError as error:
         raise ValueError(gated(name) if " is gated: " in str(error) else str(error)) from None
     except OSError as error:
@@ -156,7 +159,7 @@ def _serve(name: str) -> ServedModel:
         labels=labels,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         domain=_domain(labels),
-        image_size=_image_size(name, processor),
+        image_size=image_size,
         family=_family(name, model.config.model_type),
     )
 
