@@ -99,6 +99,14 @@ def test_share_link_gives_the_same_to_others(visit):
     assert other.get_by_text("Bag. Licence: MIT").count() == 1
 
 
+def test_what_a_share_link_names_is_no_link(visit):
+    """Neither a heading nor a message of the page leads where a stranger wants, nor shows a stranger's icons."""
+    page = visit("?model=https://evil.example/x&model=www.evil.example/x&model=:material/home:")
+    assert page.locator("h3").count() == 3 and page.locator('[data-testid="stAlert"]').count() == 3
+    assert page.locator('a[href*="evil"]').count() == 0
+    assert page.locator('[aria-label="home icon"]').count() == 0
+
+
 def test_downloads(visit):
     page = visit(f"?{ALL}&image=Sandal")
     with page.expect_download() as csv_file:

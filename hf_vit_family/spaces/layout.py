@@ -49,6 +49,9 @@ LIMITS = (
     "A model can be wrong, and says nothing about what it was not trained on."
 )
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$~:|!&])")
+# what the browser replaces even where it is escaped: addresses by links, words by icons, hyphens by dashes and arrows
+_REPLACED = re.compile(r":(?=//|material/)|www(?=\.)|@|[<-](?=[->])|[<>~](?==)", re.IGNORECASE)
+_JOINER = "\u2060"  # has no width and does not break the line
 
 
 def begin(name: str) -> None:
@@ -110,7 +113,7 @@ def dark() -> bool:
 
 def plain(text: str) -> str:
     """Text from outside as Markdown that shows it unchanged: no links, pictures, colours or formulas."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub(rf"\g<0>{_JOINER}", text))
 
 
 def _release() -> str:
