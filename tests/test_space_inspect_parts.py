@@ -2,6 +2,7 @@
 """The Space that looks inside the models: what it computes, and the pictures and files of it."""
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
@@ -11,7 +12,7 @@ from zoo_models import TINY, images, random_model
 
 from hf_vit_family import inspection, load_model
 from hf_vit_family.inspection.mixing import MIXINGS
-from hf_vit_family.spaces.inspect import dropping, files, layers, maps, methods, overlays, scores
+from hf_vit_family.spaces.inspect import controls, dropping, files, layers, maps, methods, overlays, scores
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -177,3 +178,11 @@ def test_array_files_explain_themselves():
         assert np.array_equal(stored["map"], values) and np.array_equal(stored["image"], shown)
         assert str(stored["units"]) == "loss of probability" and str(stored["model"]) == "m"
     assert files.file_name("google/vit-base", "T-shirt/top", "Grad-CAM") == "google-vit-base-t-shirt-top-grad-cam"
+
+
+def test_names_of_very_many_classes():
+    """21,843 classes of ImageNet-21k: the list is made each time that the page is drawn."""
+    start = time.perf_counter()
+    names = controls.unique_labels(["crane", *map(str, range(21_841)), "crane"])
+    assert time.perf_counter() - start < 1
+    assert names[:2] == ["crane (0)", "0"] and names[-1] == "crane (21842)" and len(set(names)) == 21_843

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Controls whose choices depend on the model, and what becomes of a link that asks for something it does not have."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -72,7 +73,8 @@ def list_unfit(model_type: str) -> None:
 def unique_labels(labels: Iterable[str]) -> list[str]:
     """The labels; those that several classes share get their index behind."""
     named = [str(label) for label in labels]
-    return [f"{label} ({index})" if named.count(label) > 1 else label for index, label in enumerate(named)]
+    often = Counter(named)
+    return [f"{label} ({index})" if often[label] > 1 else label for index, label in enumerate(named)]
 
 
 def _short(value: Any) -> str:
