@@ -45,7 +45,7 @@ def check(folder: Path, name: str, model, shapes, tolerance: float = 1e-4) -> No
         assert difference < tolerance, (name, batch, height, width, difference)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["onnx", "torch", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_any_batch_and_any_size(name, tmp_path):
     needs(name)
     model = random_model("poolformer").train()

@@ -164,6 +164,7 @@ def test_swin_forgets_smaller_images():
         assert not torch.equal(model(pixel_values).logits, logits), "nothing that has to be forgotten"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outside", [False, True])
 def test_compiled_models_are_looked_at_uncompiled(outside):
     model, pixel_values = random_model("twins", num_labels=3), images("twins", batch=4)
