@@ -239,6 +239,9 @@ def test_public_addresses():
         "2001:0:1::",
         "fe80::1%eth0",
         "fc00::1",
+        "168.63.129.16",  # asked from inside a machine of Azure, it tells that machine's secrets
+        "192.88.99.1",
+        "3fff::1",
     )
     assert not any(map(is_public, (*private, "ff02::1", "240.0.0.1", "192.0.2.1", "2001:db8::1", "198.18.0.1", "x")))
 

@@ -15,6 +15,8 @@ _SCHEMES = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[A-Za-z0-9:._-]+")
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+# Azure's service for its own machines, relays of 6to4, and documentation, which Python 3.11 takes for public
+_SPECIAL = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.88.99.0/24", "3fff::/20")))
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, ipaddress.IPv6Address) and (
         parsed not in _GLOBAL_IPV6 or parsed.sixtofour is not None or parsed.teredo is not None
     ):
+        return False
+    if any(parsed in network for network in _SPECIAL):
         return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
