@@ -17,8 +17,9 @@ def draw() -> None:
     st.subheader("One attention layer, by formula", anchor=False)
     st.markdown(
         "A layer with $C$ channels on a map of $h \\times w$ tokens. The first term of each formula is the four "
-        "projections (query, key, value, output), the second the attention itself. Only the second one differs: in "
-        "global attention it grows with the square of the number of tokens."
+        "projections (query, key, value, output), the second the attention itself. In global attention the second "
+        "grows with the square of the number of tokens, in windows with their number. Reduced keys still grow with "
+        "the square, $R^2$ times less; their first term holds the convolution as well."
     )
     st.latex(r"\Omega(\text{global}) = 4hwC^2 + 2(hw)^2C")
     st.latex(r"\Omega(\text{windows}) = 4hwC^2 + 2M^2hwC")

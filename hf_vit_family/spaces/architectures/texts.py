@@ -80,7 +80,7 @@ def mixing_text(layer: Layer) -> str:
         "global": (
             f"Every token attends to all {height * width:,} tokens of the map"
             + ("", " and to the class token", " and to the class and distillation tokens")[layer.extra]
-            + ". Where a token lies plays no part, except through the position embeddings."
+            + ". Where a token lies plays no part in it, except through what the family adds for positions."
         ),
         "window": (
             f"The map is cut into windows of {down} x {right} tokens. A token attends to the tokens of its own window."
