@@ -349,6 +349,12 @@ def test_a_processor_that_asks_for_too_much(hub, twins):
     assert "asks for images of size [20000, 20000]; expected at most 640 pixels" in refused("someone/wide")
 
 
+def test_whatever_a_repository_makes_transformers_stumble_over_is_one_sentence(hub, twins):
+    settings = json.dumps({"image_processor_type": "ViTImageProcessor", "size": [1]}).encode()
+    hub.commit("someone/odd", {**twins, "preprocessor_config.json": settings})
+    assert refused("someone/odd") == "someone/odd cannot be loaded on this machine (IndexError)."
+
+
 def test_a_hub_that_fails(hub, twins, monkeypatch, tmp_path):
     hub.commit("someone/twins", twins)
     hub.fail("GET", "api/models", 503, times=10)

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The models that a page serves: which are offered, how one is loaded, and how many stay in memory."""
 
+import logging
 import os
 import re
 import threading
@@ -31,6 +32,7 @@ IMAGENET = "imagenet"
 OTHER = "other"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _importing = threading.Lock()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def _serve(name: str) -> ServedModel:
         raise ValueError(gated(name) if " is gated: " in str(error) else str(error)) from None
     except OSError as error:
         raise ValueError(unreachable(name, error)) from None
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:  # a stranger's configuration can fail in as many ways as there are layers
+        logger.exception("%s", name)
         raise ValueError(f"{name} cannot be loaded on this machine ({type(error).__name__}).") from None
     labels = tuple(str(model.config.id2label[index]) for index in range(model.config.num_labels))
     return ServedModel(
