@@ -30,6 +30,14 @@ def without_error(page):
     return page
 
 
+def test_a_number_without_end_in_the_link():
+    page = AppTest.from_file(str(APP), default_timeout=120)
+    page.query_params.update({"section": "Cost", "count_side": "1e400"})
+    page.run()
+    assert not page.exception and page.error[0].value.startswith("A number in the link is too large")
+    assert "runs this page on your own machine" in page.caption[-1].value
+
+
 def titles(page):
     """Of the pictures."""
     return [text.value.removeprefix("#### ") for text in page.markdown if text.value.startswith("#### ")]

@@ -188,6 +188,15 @@ def test_attention_of_a_model_without_any():
     assert "PoolFormer has no attention" in page.info[0].value
 
 
+@pytest.mark.parametrize("link", [{"view": "Patch drop", "seed": "1e400"}, {"view": "Attention", "row": "-1e400"}])
+def test_a_number_without_end_in_the_link(link):
+    page = AppTest.from_function(draw_page, default_timeout=120)
+    page.query_params.update({"model": "twins_fashion_mnist", **link})
+    page.run()
+    assert not page.exception and page.error[-1].value.startswith("A number in the link is too large")
+    assert "runs this page on your own machine" in page.caption[-1].value
+
+
 @pytest.mark.parametrize(
     "link, sentence",
     [

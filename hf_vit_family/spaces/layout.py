@@ -48,6 +48,7 @@ LIMITS = (
     "A demonstration: images are reduced to 1,024 pixels on the longer side, at most 10 MB each, and are not kept. "
     "A model can be wrong, and says nothing about what it was not trained on."
 )
+ENDLESS = "A number in the link is too large; open the page without it."  # Streamlit's number boxes raise OverflowError
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$~:|!&])")
 # what the browser replaces even where it is escaped: addresses by links, words by icons, hyphens by dashes and arrows
 _REPLACED = re.compile(r":(?=//|material/)|www(?=\.)|@|[<-](?=[->])|[<>~](?==)", re.IGNORECASE)

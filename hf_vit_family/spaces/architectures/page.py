@@ -5,7 +5,7 @@ import importlib
 
 import streamlit as st
 
-from ..layout import begin, end, problem
+from ..layout import ENDLESS, begin, end, problem
 
 NAME = "architectures"
 # what the link calls a section: what its control says, and the module that draws it
@@ -34,4 +34,6 @@ def main() -> None:
         importlib.import_module(SECTIONS[section][1], __package__).draw()
     except ValueError as error:
         problem(error)
+    except OverflowError:
+        problem(ENDLESS)
     end(NAME)

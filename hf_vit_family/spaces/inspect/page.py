@@ -6,7 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from ..choices import ChosenImage, choose_image, choose_model
-from ..layout import begin, end, plain, problem
+from ..layout import ENDLESS, begin, end, plain, problem
 from ..models import far_from_training, serve
 from . import view_attention, view_comparison, view_dropping, view_maps
 from .controls import settle
@@ -52,6 +52,8 @@ def _draw_view(view: str, names: str | tuple[str, ...], chosen: ChosenImage) -> 
         VIEWS[view](subject)
     except ValueError as error:
         problem(error)
+    except OverflowError:
+        problem(ENDLESS)
 
 
 def _say_how_far(subject: Subject) -> None:
