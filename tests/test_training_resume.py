@@ -56,7 +56,9 @@ def break_off(monkeypatch):
         ["--optimizer", "sgd", "--activation-checkpointing", "--policy", "rand-augment", "--loss", "bce"],
         ["--model", "maxvit_tiny_tf_224", "--model-config", *MAXVIT, "--ema-decay", "0.9"],
         ["--method", "lora", "--lora-rank", "2", "--lora-dropout", "0.3"],
-        ["--mixed-precision", "bf16", "--ema-decay", "0.9", "--early-stopping", "9"],
+        pytest.param(
+            ["--mixed-precision", "bf16", "--ema-decay", "0.9", "--early-stopping", "9"], marks=pytest.mark.slow
+        ),
     ],
     ids=["plain", "everything", "sgd", "maxvit", "lora", "bf16"],
 )
