@@ -116,6 +116,7 @@ def test_a_broken_checkpoint_is_told_and_the_one_before_it_is_used(photos, tmp_p
     assert (broken / "checkpoints" / "broken-step-00000004").is_dir()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(photos, tmp_path, monkeypatch, capsys):
     whole, full = tmp_path / "whole", tmp_path / "full"
     assert run(options(photos, whole)) == 0
