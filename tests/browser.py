@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -230,6 +230,26 @@ def settled(page, quiet: float = 0.6):
             return page
         page.wait_for_timeout(100)
     raise AssertionError(f"{page.url} was still busy after {PATIENCE / 1000:.0f} s")
+
+
+def asked(page) -> dict[str, str]:
+    """The link's query, by name."""
+    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def says(page, text: str):
+    """Waits for a text on the page; returns the page."""
+    page.get_by_text(text).first.wait_for()
+    return settled(page)
+
+
+def choose(page, label: str, option: str) -> None:
+    """Takes an option of a select box by the keyboard."""
+    box = page.get_by_role("combobox", name=label)
+    box.click()
+    box.fill(option)
+    box.press("Enter")
+    settled(page)
 
 
 # what scrolls a page of Streamlit

@@ -2,10 +2,10 @@
 """The teaching page in a real browser: first drawing, family, moved token, upload, sections, links, widths, themes."""
 
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from browser import accessibility, screenshot, settled, sideways
+from browser import accessibility, asked, choose, says, screenshot, settled, sideways
 
 pytest_plugins = ["browser"]
 pytestmark = pytest.mark.slow
@@ -18,26 +18,6 @@ SECTIONS = {
     "All families": "Published top-1 against multiply-adds",
     "Convolutions": "How fast the reach grows",
 }
-
-
-def asked(page):
-    """The link's query, by name."""
-    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def says(page, text):
-    """Waits for a text on the page."""
-    page.get_by_text(text).first.wait_for()
-    return settled(page)
-
-
-def choose(page, label, option):
-    """Takes an option of a select box by the keyboard."""
-    box = page.get_by_role("combobox", name=label)
-    box.click()
-    box.fill(option)
-    box.press("Enter")
-    settled(page)
 
 
 def drawings(page):

@@ -3,11 +3,11 @@
 
 import io
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import accessibility, screenshot, settled, sideways
+from browser import accessibility, asked, choose, says, screenshot, settled, sideways
 from PIL import Image
 
 pytest_plugins = ["browser"]
@@ -15,26 +15,6 @@ pytestmark = pytest.mark.slow
 SPACE = "inspect"
 PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "hf_vit_family" / "assets" / "photographs"
 TWINS = "model=twins_fashion_mnist"
-
-
-def asked(page):
-    """The link's query, by name."""
-    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
-
-
-def says(page, text):
-    """Waits for a text on the page."""
-    page.get_by_text(text).first.wait_for()
-    return settled(page)
-
-
-def choose(page, label, option):
-    """Takes an option of a select box by the keyboard."""
-    box = page.get_by_role("combobox", name=label)
-    box.click()
-    box.fill(option)
-    box.press("Enter")
-    settled(page)
 
 
 def patches(page):

@@ -40,7 +40,7 @@ def trace(
         classifier: as `prepared` gives it.
         channels: of an image.
         image_size: (height, width) in pixels, of the example and, without `any_size`, of all images.
-        any_size: leave height and width open, from the model's smallest size up.
+        any_size: leave height and width open; the last stage's map keeps at least two rows and columns.
     """
     axes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
     if any_size:

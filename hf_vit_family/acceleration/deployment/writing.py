@@ -108,6 +108,7 @@ def export_for_deployment(
     steps = describe_preprocessing(processor)
     size = taken_size(steps)
     classifier = prepared(model, dtype)
+    exact = classifier if dtype == torch.float32 else prepared(model, torch.float32)
     graph = trace(classifier, 3, size, any_size)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".hfvf-export-", dir=folder.parent) as work:
@@ -123,7 +124,7 @@ def export_for_deployment(
             any_size,
             "int8" if calibration is not None else str(dtype).removeprefix("torch."),
             0 if calibration is None else len(calibration),
-            compare(form.open(new, None), prepared(model, torch.float32), size, any_size, dtype, calibration is None),
+            compare(form.open(new, None), exact, size, any_size, dtype, calibration is None),
             sum(path.stat().st_size for path in new.iterdir()),
             _versions(form),
         )
