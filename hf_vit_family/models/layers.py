@@ -235,8 +235,9 @@ def grid_reverse(cells: torch.Tensor, size: tuple[int, int], height: int, width:
 
 def pad_to_multiple(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Append zero rows and columns to a map (B, H, W, C) until its sides are multiples of `size`."""
-    pad_rows = -tokens.shape[1] % size[0]
-    pad_columns = -tokens.shape[2] % size[1]
+    # no remainders and nothing negative: OpenVINO has no rule for the first and rounds the second towards zero
+    pad_rows = (tokens.shape[1] + size[0] - 1) // size[0] * size[0] - tokens.shape[1]
+    pad_columns = (tokens.shape[2] + size[1] - 1) // size[1] * size[1] - tokens.shape[2]
     if pad_rows == 0 and pad_columns == 0:
         return tokens
     return F.pad(tokens, (0, 0, 0, pad_columns, 0, pad_rows))
