@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .commands.benchmark import benchmark
 from .commands.card import app as card_app
 from .commands.convert import convert
 from .commands.export import export
@@ -159,6 +160,7 @@ def finetune(context: typer.Context) -> None:
     raise typer.Exit(finetune_main(context.args, program=f"{PROGRAM} finetune"))
 
 
+app.command()(benchmark)
 app.add_typer(card_app)
 app.command()(convert)
 app.command()(export)
