@@ -84,7 +84,7 @@ class Chosen:
         if one.export is not None and device != "cpu":
             return f"{one.name} runs on the CPU only, not on {device}."
         if one.export is not None and own == "bf16" and not has_bf16():
-            return f"{self.label} needs a processor with bf16 instructions (avx512_bf16 or amx_bf16), which this one lacks."
+            return f"{self.label} needs bf16 instructions (avx512_bf16 or amx_bf16), which this processor lacks."
         return None
 
 

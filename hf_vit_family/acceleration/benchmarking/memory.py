@@ -9,8 +9,8 @@ Torch gives back what a call took. So a torch model has made one call before, on
 its compiler has run, and what the C library kept of it has been given back (`malloc_trim`). onnxruntime and OpenVINO
 keep the memory of their first call for the next, so that for them counting begins before the first.
 
-On a CUDA device it is `torch.cuda.max_memory_allocated` during three calls beyond what was allocated before, measured in
-the process that times.
+On a CUDA device it is `torch.cuda.max_memory_allocated` during three calls beyond what was allocated before, in the
+process that times.
 """
 
 import ctypes
