@@ -2,7 +2,7 @@
 """Layers that several families share. Shapes: B batch, H height, W width, C channels, N tokens of a window."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -158,6 +158,26 @@ def attention_implementation(config: PreTrainedConfig, kwargs: Mapping[str, Any]
     return "sdpa" if masked and ("flash" in implementation or "flex" in implementation) else implementation
 
 
+def attends_to_maps(
+    attention: Callable, tokens: torch.Tensor, window: tuple[int, int], head_size: int, dropout: float
+) -> bool:
+    """Whether an attention function reads windows straight out of maps.
+
+    Such a function has an attribute `attends_to_maps`, which is asked with the other arguments here. It then takes
+    query, key and value as (B, H, W, heads, C / heads) together with `window` and `layout` ("window" or "grid"), masks
+    what a map lacks to whole windows, and returns the output in the same shape.
+
+    Args:
+        attention: as the attention interface gives it.
+        tokens: the map (B, H, W, C).
+        window: height and width in tokens.
+        head_size: channels of a head.
+        dropout: of the attention weights in this call.
+    """
+    asked = getattr(attention, "attends_to_maps", None)
+    return asked is not None and asked(tokens, window, head_size, dropout)
+
+
 def eager_attention_forward(
     module: nn.Module,
     query: torch.Tensor,  # (B, heads, Q, C / heads)
@@ -190,11 +210,11 @@ def eager_attention_forward(
 
 
 def merge_heads(output: torch.Tensor) -> torch.Tensor:
-    """(rows, N, heads, C / heads), as attention functions return it, to (rows, N, C)."""
+    """(rows, N, heads, C / heads), as attention functions return it, to (rows, N, C); or the same with maps."""
     if torch.compiler.is_exporting():
         # how the memory of an output lies is the kernel's choice, and an exported graph may meet another kernel
         output = output.clone(memory_format=torch.contiguous_format)
-    return output.flatten(2)
+    return output.flatten(-2)
 
 
 # A window is contiguous; a grid cell takes tokens that lie `height / size` apart (MaxViT, section 3.2). Both partitions

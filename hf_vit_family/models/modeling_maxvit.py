@@ -12,6 +12,8 @@ Shapes: B batch, C channels, H height, W width, N tokens of a window. Maps are (
 tokens (B, H, W, C); one is a view of the other.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -32,6 +34,7 @@ from .layers import (
     TanhGelu,
     activation_layer,
     attention_implementation,
+    attends_to_maps,
     dense_memory,
     drop_path_rates,
     eager_attention_forward,
@@ -230,7 +233,8 @@ class HfvfMaxVitAttention(nn.Module):
         self.v_proj = nn.Linear(channels, channels)
         self.o_proj = nn.Linear(channels, out_channels)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        window, num_heads = config.window_height_width, channels // self.head_size
+        self.window = window = config.window_height_width
+        num_heads = channels // self.head_size
         if config.relative_position == "mlp":
             self.relative_position = HfvfRelativePositionMlp(
                 window, num_heads, config.relative_position_hidden_size, config.relative_position_dropout
@@ -245,21 +249,22 @@ class HfvfMaxVitAttention(nn.Module):
         windows: torch.Tensor,
         positions: tuple[torch.Tensor, torch.Tensor | None],
         mask: torch.Tensor | None,
+        map_layout: dict | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend inside each window.
 
         Args:
-            windows: (B * windows, N, C).
+            windows: (B * windows, N, C), or a map (B, H, W, C) where `takes_maps`.
             positions: `relative_position_index` and, for "mlp", `relative_log_coordinates` of the window.
             mask: (B * windows, 1, 1, N), True at real keys, or None where nothing was padded.
+            map_layout: keyword arguments that tell the attention function how windows lie in a map.
 
         Returns:
-            The output (B * windows, N, C'), and the weights (B * windows, heads, N, N) where eager attention computed
+            The output (B * windows, N, C') or (B, H, W, C'), and the weights (B * windows, heads, N, N) where eager attention computed
             them.
         """
-        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        implementation, attention = self.attention_function(mask, kwargs)
         query = self.split_heads(self.q_proj(windows))
         bias = self.relative_position(*positions).to(query.dtype)
         if "flex" in implementation:  # it indexes the bias by window
@@ -273,12 +278,25 @@ class HfvfMaxVitAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.attention_dropout if self.training else 0.0,
             position_bias=bias,
+            **(map_layout or {}),
         )
         return self.dropout(self.o_proj(merge_heads(output))), weights
 
+    def attention_function(self, mask: torch.Tensor | None, kwargs: dict) -> tuple[str, Callable]:
+        """Name and function of what the attention interface has for a call with these keyword arguments."""
+        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
+        return implementation, ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+
+    def takes_maps(self, tokens: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> bool:
+        """Whether the attention function of this call reads windows straight out of a map (B, H, W, C)."""
+        _, attention = self.attention_function(mask, kwargs)
+        dropout = self.attention_dropout if self.training else 0.0
+        return attends_to_maps(attention, tokens, self.window, self.head_size, dropout)
+
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(rows, N, C) to (rows, heads, N, C / heads), without a copy."""
-        return tokens.unflatten(2, (-1, self.head_size)).transpose(1, 2)
+        """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
+        heads = tokens.unflatten(-1, (-1, self.head_size))
+        return heads.transpose(1, 2) if tokens.ndim == 3 else heads
 
 
 class HfvfMaxVitTransformer(nn.Module):
@@ -321,6 +339,9 @@ class HfvfMaxVitTransformer(nn.Module):
     def attend(self, axis: str, tokens: torch.Tensor, positions: tuple, mask: torch.Tensor | None, **kwargs):
         """Cut a map (B, H, W, C) into windows or grid cells, attend, and put it together again."""
         partition, reverse = (window_partition, window_reverse) if axis == "window" else (grid_partition, grid_reverse)
+        if self.attention[axis].takes_maps(tokens, mask, kwargs):
+            layout = {"window": self.window, "layout": axis}
+            return self.attention[axis](tokens, positions, None, layout, **kwargs)[0]
         _, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
         windows, _ = self.attention[axis](partition(padded, self.window), positions, mask, **kwargs)

@@ -15,6 +15,7 @@ is channels-last memory of the (B, C, H, W) that stages take and return.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -32,6 +33,7 @@ from .layers import (
     DropPath,
     Mlp,
     attention_implementation,
+    attends_to_maps,
     drop_path_rates,
     eager_attention_forward,
     merge_heads,
@@ -65,20 +67,26 @@ class HfvfTwinsAttention(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def attend(
-        self, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None, **kwargs
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        mask: torch.Tensor | None,
+        map_layout: dict | None = None,
+        **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attention of each row of queries to the row of keys beside it.
+        """Attention of each row of queries to the row of keys beside it, or inside the windows of a map.
 
         Args:
-            queries: (rows, Q, C).
-            keys: (rows, K, C).
+            queries: (rows, Q, C), or a map (B, H, W, C).
+            keys: (rows, K, C), or the map.
             mask: (rows, 1, 1, K), True at the keys that count, or None where all do.
+            map_layout: keyword arguments that tell the attention function how windows lie in a map.
 
         Returns:
-            The output (rows, Q, C), and the weights (rows, heads, Q, K) where eager attention computed them.
+            The output in the shape of the queries, and the weights (rows, heads, Q, K) where eager attention computed
+            them.
         """
-        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        attention = self.attention_function(mask, kwargs)
         output, weights = attention(
             self,
             self.split_heads(self.q_proj(queries)),
@@ -87,12 +95,19 @@ class HfvfTwinsAttention(nn.Module):
             mask,
             scaling=self.scaling,
             dropout=self.attention_dropout if self.training else 0.0,
+            **(map_layout or {}),
         )
         return self.dropout(self.o_proj(merge_heads(output))), weights
 
+    def attention_function(self, mask: torch.Tensor | None, kwargs: dict) -> Callable:
+        """What the attention interface has for a call with these keyword arguments."""
+        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
+        return ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(rows, N, C) to (rows, heads, N, C / heads), without a copy."""
-        return tokens.view(*tokens.shape[:2], -1, self.head_size).transpose(1, 2)
+        """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
+        heads = tokens.view(*tokens.shape[:-1], -1, self.head_size)
+        return heads.transpose(1, 2) if tokens.ndim == 3 else heads
 
 
 class HfvfTwinsGlobalAttention(HfvfTwinsAttention):
@@ -137,6 +152,9 @@ class HfvfTwinsLocalAttention(HfvfTwinsAttention):
 
         `mask` is `padding_mask` of the map, None where it needs no padding.
         """
+        dropout = self.attention_dropout if self.training else 0.0
+        if attends_to_maps(self.attention_function(mask, kwargs), tokens, self.window, self.head_size, dropout):
+            return self.attend(tokens, tokens, None, {"window": self.window, "layout": "window"}, **kwargs)
         _, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
         windows = window_partition(padded, self.window)
