@@ -1,6 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The public names of the package, and the registration of its classes that comes with their import."""
 
+from .acceleration.optimization import optimize
+from .acceleration.window_attention import register_window_attention
 from .conversion import from_timm, to_timm_state_dict
 from .hub.export import export
 from .loading import load_backbone, load_image_processor, load_model
@@ -42,6 +44,7 @@ __all__ = [
     "load_image_processor",
     "load_model",
     "model_info",
+    "optimize",
     "to_timm_state_dict",
 ]
 
@@ -57,3 +60,4 @@ register_auto_classes(
         (HfvfMaxVitConfig, HfvfMaxVitModel, HfvfMaxVitForImageClassification, HfvfMaxVitBackbone),
     ]
 )
+register_window_attention()

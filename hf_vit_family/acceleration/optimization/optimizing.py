@@ -1,0 +1,138 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""A model for inference that gives the same outputs in less time."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ...models.layers import Mlp
+from . import maxvit, onednn, poolformer, routes, twins
+from .mlp import PackedMlp
+from .packed import Packed, pack
+from .report import Done
+
+FOLDS: dict[str, Callable[[nn.Module, Done], None]] = {
+    "hfvf_maxvit": maxvit.fold,
+    "hfvf_poolformer": poolformer.fold,
+    "hfvf_twins": twins.fold,
+}
+LARGEST_DIFFERENCE = 1e-4  # of the largest output, in float32; what is folded differs by rounding alone
+
+
+def optimize(
+    model: PreTrainedModel, example: torch.Tensor | None = None, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
+    """A copy of a model for inference: the same call and the same outputs, in less time.
+
+    BatchNorm, layer scale and the residual of Twins' positional encoding go into the weights beside them, MaxViT's
+    relative position biases are looked up once. On a CPU linear layers and convolutions multiply packed weights
+    through oneDNN, with the activation inside the product; which library multiplies is measured once for each shape
+    (`routes`). They stay subclasses of torch's layers with their parameters, so adapters and quantisation go on
+    working. Packed weights are kept beside the plain ones, which takes their memory once more.
+
+    The returned model is for inference alone: its parameters want no gradients, and it cannot be saved, because its
+    weights are no longer those of its architecture. `print(optimized.optimization)` says what was done.
+
+    Args:
+        model: any model of the thirteen families; it stays as it is. Transformers' own get packed weights alone.
+        example: images (batch, channels, height, width) of the shape to be fast at; other shapes work, with unpacked
+            convolution kernels. One image of the size in the configuration where None.
+        dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.
+
+    Raises:
+        TypeError: `model` is no model of transformers.
+        ValueError: `example` has the wrong shape, or the optimised model's outputs differ by more than rounding.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(f"optimize was given a {type(model).__name__}; expected a model of transformers.")
+    if hasattr(model, "optimization"):
+        raise ValueError("The model given to optimize is an optimised one; expected the model that it was made of.")
+    if example is None:
+        example = _example(model)
+    elif not isinstance(example, torch.Tensor) or example.ndim != 4 or not example.is_floating_point():
+        given = tuple(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
+        raise ValueError(f"The example is {given}; expected floating point images (batch, channels, height, width).")
+    # parameters made in inference mode count no changes, and packed weights would not notice one
+    with torch.inference_mode(False), torch.no_grad():
+        exact = copy.deepcopy(model).eval().requires_grad_(False)
+        done = Done(example=tuple(example.shape))
+        new = _rewritten(exact, done, dtype)
+        _prepare(new, example, done)
+        if dtype in (None, model.dtype):
+            _compare(model, new, done)
+    new.optimization = done
+    new.save_pretrained = _refuse_to_save
+    return new
+
+
+def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None) -> PreTrainedModel:
+    """Fold and pack a model in place."""
+    FOLDS.get(model.config.model_type, lambda model, done: None)(model, done)
+    for module in model.modules():
+        if type(module) is Mlp:
+            module.__class__ = PackedMlp
+    if dtype is not None:
+        model.to(dtype)
+    if model.device.type == "cpu" and onednn.available() and onednn.computes(model.dtype):
+        for module in model.modules():
+            pack(module)
+        maxvit.pack_down_convolutions(model)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _prepare(model: PreTrainedModel, example: torch.Tensor, done: Done) -> None:
+    """Run the example once, and prepare every packed layer for what it was given."""
+    calls: dict[nn.Module, routes.Call] = {}
+    layers = [layer for layer in model.modules() if isinstance(layer, Packed)]
+    for layer in layers:
+        layer.watch = lambda layer, given, activation: calls.setdefault(
+            layer, routes.Call(torch.randn_like(given), activation)
+        )
+    model(example.to(model.device, model.dtype))
+    for layer in layers:
+        layer.watch = None
+    for layer, call in calls.items():
+        layer.known_size = tuple(call.given.shape)
+    routes.choose(calls)
+    done.packed = sum(layer.onednn for layer in calls)
+    done.unpacked = len(calls) - done.packed
+
+
+def _compare(model: PreTrainedModel, new: PreTrainedModel, done: Done) -> None:
+    images = torch.randn(done.example, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
+    training = model.training
+    model.eval()
+    try:
+        expected, given = model(images), new(images)
+    finally:
+        model.train(training)
+    for before, after in zip(_tensors(expected), _tensors(given), strict=True):
+        share = ((after - before).abs().max() / before.abs().max().clamp_min(1e-30)).item()
+        done.largest_difference = max(done.largest_difference, share)
+    if model.dtype == torch.float32 and not done.largest_difference <= LARGEST_DIFFERENCE:
+        raise ValueError(
+            f"The optimised model's outputs differ by {done.largest_difference:.1e} of the largest; expected at most "
+            f"{LARGEST_DIFFERENCE:.0e}, so it was dropped."
+        )
+
+
+def _tensors(output: Any) -> list[torch.Tensor]:
+    """All tensors of a model's output, in order."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    values = output.to_tuple() if hasattr(output, "to_tuple") else output
+    return [tensor for value in values if value is not None for tensor in _tensors(value)]
+
+
+def _example(model: PreTrainedModel) -> torch.Tensor:
+    size = getattr(model.config, "image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    return torch.zeros(1, model.config.num_channels, height, width)
+
+
+def _refuse_to_save(*args: Any, **kwargs: Any) -> None:
+    raise ValueError("An optimised model cannot be saved; expected the model that it was made of.")

@@ -1,0 +1,143 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
+"""Linear and convolution layers for inference on a CPU, with packed weights and the activation inside the product.
+
+Each is a subclass of torch's own layer with its weight and bias as they were, and computes what that layer computes:
+adapters wrap it, quantisation replaces its weight, hooks see its output, as with any other. A block that has an
+activation behind it asks for both at once with `activated`.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...models.linear import ChannelsLinear
+from ...models.modeling_maxvit import HfvfMaxVitDepthwiseConv
+from . import onednn
+
+SMALLEST_PRODUCT = 2**17  # multiplications below which the call costs more than it saves
+TYPICAL_ROWS = 196  # layouts for 49 to 6,272 rows are equally fast for all of them
+
+
+class Packed(nn.Module):
+    """What the packed layers share.
+
+    Attributes:
+        onednn: whether to take oneDNN's route; `routes` decides.
+        known_size: the input's shape that the layer is prepared for, or None.
+        watch: told of every call, with the input and the activation behind it, while the layer is prepared.
+    """
+
+    def prepare(self) -> None:
+        """Set the attributes of a layer that was of torch's own class."""
+        self.onednn = onednn.available()
+        self.known_size: tuple[int, ...] | None = None
+        self.watch: Callable[[nn.Module, torch.Tensor, nn.Module], None] | None = None
+        self._packed: dict[Hashable, torch.Tensor] = {}
+        self._packed_of: tuple[torch.Tensor, int] | None = None
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """As torch's layer."""
+        return self.then(hidden_states, nn.Identity())
+
+    def then(self, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
+        """The layer, then an activation."""
+        if self.watch is not None:
+            self.watch(self, hidden_states, activation)
+        post_op = onednn.post_op(activation)
+        if not (self.onednn and onednn.serves(hidden_states, self.weight)):
+            return activation(self.plainly(hidden_states))
+        if post_op is None:
+            return activation(self.by_onednn(hidden_states, onednn.PostOp()))
+        return self.by_onednn(hidden_states, post_op)
+
+    def packed_weight(self, key: Hashable, pack: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """What `pack` gives, kept until the weight changes."""
+        if (
+            self._packed_of is None
+            or self._packed_of[0] is not self.weight
+            or self._packed_of[1] != self.weight._version
+        ):
+            self._packed, self._packed_of = {}, (self.weight, self.weight._version)
+        if key not in self._packed:
+            self._packed[key] = pack()
+        return self._packed[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # oneDNN's layouts can be neither copied nor pickled
+        return self.__dict__ | {"_packed": {}, "_packed_of": None}
+
+
+class PackedLinear(Packed, nn.Linear):
+    """nn.Linear with a packed weight."""
+
+    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., C) to (..., C'), by torch."""
+        return F.linear(hidden_states, self.weight, self.bias)
+
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: onednn.PostOp) -> torch.Tensor:
+        """(..., C) to (..., C')."""
+        if hidden_states.numel() * self.out_features < SMALLEST_PRODUCT:
+            return onednn.linear(hidden_states, self.weight, self.bias, post_op)
+        weight = self.packed_weight((), lambda: onednn.pack_linear(self.weight, TYPICAL_ROWS))
+        return onednn.linear(hidden_states, weight, self.bias, post_op)
+
+
+class PackedConv2d(Packed, nn.Conv2d):
+    """nn.Conv2d with a packed kernel; a 1x1 convolution multiplies the channels-last map as a linear layer does.
+
+    A kernel that was packed for another size than the input's can be several times slower than a plain one: it is
+    packed for `known_size` and used for that alone.
+    """
+
+    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', H', W'), by torch."""
+        return self._conv_forward(hidden_states, self.weight, self.bias)
+
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: onednn.PostOp) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', H', W')."""
+        if self.is_pointwise() and hidden_states.is_contiguous(memory_format=torch.channels_last):
+            weight = self.packed_weight((), lambda: onednn.pack_linear(self.weight.flatten(1), TYPICAL_ROWS))
+            return onednn.linear(hidden_states.permute(0, 2, 3, 1), weight, self.bias, post_op).permute(0, 3, 1, 2)
+        return self.convolve(hidden_states, (), lambda: self.weight, self.padding, post_op)
+
+    def convolve(
+        self,
+        hidden_states: torch.Tensor,
+        key: Hashable,
+        kernel: Callable[[], torch.Tensor],
+        padding: tuple[int, int],
+        post_op: onednn.PostOp,
+    ) -> torch.Tensor:
+        """Convolve with a kernel that follows from the weight; `key` tells kernels of one layer apart."""
+        options = (padding, self.stride, self.dilation, self.groups)
+        shape = tuple(hidden_states.shape)
+        if shape == self.known_size:
+            weight = self.packed_weight((key, shape), lambda: onednn.pack_convolution(kernel(), *options, shape))
+        else:
+            weight = kernel()
+        return onednn.convolution(hidden_states, weight, self.bias, *options, post_op)
+
+    def is_pointwise(self) -> bool:
+        """Whether every output position depends on its own input position alone."""
+        return (self.kernel_size, self.stride, self.padding, self.groups) == ((1, 1), (1, 1), (0, 0), 1)
+
+
+def pack(layer: nn.Module) -> None:
+    """Make a layer of torch's own class, or of ours in its place, a packed one; leave any other as it is."""
+    if type(layer) in (nn.Linear, ChannelsLinear):
+        layer.__class__ = PackedLinear
+    elif type(layer) in (nn.Conv2d, HfvfMaxVitDepthwiseConv):
+        layer.__class__ = PackedConv2d
+    else:
+        return
+    layer.prepare()
+
+
+def activated(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
+    """`activation(layer(hidden_states))`, in one product where nobody looks at what lies between the two."""
+    if isinstance(layer, Packed) and not layer._forward_hooks and not activation._forward_pre_hooks:
+        return layer.then(hidden_states, activation)
+    return activation(layer(hidden_states))
