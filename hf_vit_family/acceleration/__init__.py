@@ -1,1 +1,1 @@
-"""Measuring models against timm's."""
+"""Faster: optimised models, formats for deployment, kernels, and benchmarks of them all."""

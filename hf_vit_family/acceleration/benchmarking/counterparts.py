@@ -148,6 +148,23 @@ def timm_name(name: str) -> str | None:
     return TIMM_NAMES.get(variant.name, variant.name.replace("-", "_"))
 
 
+def lacks(contestant: str, name: str) -> str | None:
+    """Why a model of the zoo does not exist in a contestant's library, in one sentence; None where it does.
+
+    Of a folder or another repository it is None too: what it holds is only known once it is loaded.
+    """
+    library = contestant.removesuffix("-compiled")
+    found = known(name)
+    if found is None or library not in ("timm", "torchvision", "transformers"):
+        return None
+    if library == "transformers":
+        if not FAMILIES[found[0].family].native:
+            return f"The contestant native of {name} is transformers' own implementation already."
+        return None if found[0].family == "poolformer" else f"transformers has no implementation of {name}."
+    theirs = timm_name(name) if library == "timm" else TORCHVISION_NAMES.get(found[0].name)
+    return f"{library} has no model that is {name}." if theirs is None else None
+
+
 def build_timm(name: str, native: PreTrainedModel, image_size: int) -> tuple[nn.Module, bool]:
     """timm's model, and whether it has the weights of `native`.
 

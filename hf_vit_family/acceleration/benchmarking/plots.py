@@ -95,7 +95,7 @@ def draw_accuracy(rows: Sequence[Row], machine: str, theme: str = "light") -> "F
         axes.margins(x=0.08, y=0.16)
         axes.set_xscale("log")
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names on the right
+        axes.set_xlim(low, high * (high / low) ** 0.3)  # room for the names on the right
         _log_ticks(axes.xaxis, axes.get_xlim())
         axes.set(xlabel="images a second", ylabel="published top-1 in %")
         _finish(axes, f"{dtype}, batch {batch_size}", theme)

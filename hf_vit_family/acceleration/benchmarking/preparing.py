@@ -146,13 +146,13 @@ def _training(case: Case, model: nn.Module, shared: bool, parameters: int) -> Pr
     model = model.to(case.device)
     images = case.images().to(case.device)
     labels = torch.arange(case.batch_size, device=case.device) % 2
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = _logits(model.eval()(images)).float().cpu()
     model.train()
     trained = torch.compile(model, dynamic=False) if CONTESTANTS[case.contestant].compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    scaler = torch.amp.GradScaler(case.device, enabled=case.dtype == "fp16")
     kind = torch.device(case.device).type
+    scaler = torch.amp.GradScaler(kind, enabled=case.dtype == "fp16")
 
     def call() -> None:
         with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):

@@ -137,11 +137,12 @@ def read(path: Path) -> Results:
     """The results of a file.
 
     Raises:
-        ValueError: the file is no results file of this schema.
-        OSError: it cannot be read.
+        ValueError: the file cannot be read, or is no results file of this schema.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); expected a results file.") from None
     except ValueError:
         raise ValueError(f"{path} is no JSON; expected a results file of `hf-vit-family benchmark`.") from None
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:

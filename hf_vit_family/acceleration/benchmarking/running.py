@@ -88,7 +88,8 @@ class Subject:
     def logits(self, case: Case) -> torch.Tensor:
         """Logits of the model itself, eager in fp32 on the CPU, for the images of a case."""
         if case.batch_size not in self.expected:
-            with torch.inference_mode():
+            # transformers' BEiT keeps an index of its first call: made in inference mode it would let nothing train
+            with torch.no_grad():
                 self.expected[case.batch_size] = self.native(case.images()).logits
         return self.expected[case.batch_size]
 
@@ -111,6 +112,8 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
         torch.set_num_threads(options.threads)
     plans = plan(options)
     check_sizes(plans)
+    if options.device.startswith("cuda"):
+        torch.cuda.set_device(options.device if ":" in options.device else "cuda:0")
     machine = environment.describe(options.device)
     warning = environment.busy(machine["load_average"], machine["threads"], machine["cores"])
     results = Results(
@@ -162,6 +165,11 @@ def plan(options: Options) -> list[Plan]:
         for number in numbers:
             if number < 1:
                 raise ValueError(f"A {what} of {number} was given; expected at least 1.")
+    _check_device(options.device)
+    for label in (*options.contestants, *(options.against or ())):
+        reasons = [counterparts.lacks(choose(label).contestant.name, name) for name in options.models]
+        if all(reasons):
+            raise ValueError(reasons[0])
     plans = [
         Plan(name, size, mode, dtype, batch_size, *_chosen(options, name, mode, dtype))
         for name in options.models
@@ -187,6 +195,15 @@ def check_sizes(plans: Sequence[Plan]) -> None:
     """
     for name, size in dict.fromkeys((one.model, one.image_size) for one in plans):
         counterparts.count(counterparts.build_native(name, size), name, size)
+
+
+def _check_device(name: str) -> None:
+    try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"The device {name!r} does not exist here; expected cpu, cuda or cuda:1.") from None
 
 
 def _own_size(name: str) -> int:

@@ -61,7 +61,8 @@ def refusals(rows: Sequence[Row]) -> list[str]:
 def measured_on(results: Results) -> str:
     """Machine, settings, ceilings and command in a few sentences."""
     machine = results.machine
-    cores = f"{machine['threads']} threads on {machine['usable_cores']} of {machine['cores']} cores"
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
+    cores = f"{threads} on {machine['usable_cores']} of {machine['cores']} cores"
     allocator = ", ".join(
         value if name == "libc" else f"{name}={value}" for name, value in machine["allocator"].items()
     )
