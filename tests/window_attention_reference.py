@@ -38,7 +38,7 @@ def window_tokens(height, width, window, layout, shift):
 
 def reference(query, key, value, *, window, layout="window", shift=(0, 0), bias=None, mask=None, scaling):
     """The arguments of `window_attention`, in float64; `mask` is (batch, windows, heads, N, N)."""
-    batch, height, width, _, _ = query.shape
+    _, height, width, _, _ = query.shape
     output = torch.zeros_like(query)
     for index, tokens in enumerate(window_tokens(height, width, window, layout, shift)):
         if not tokens:

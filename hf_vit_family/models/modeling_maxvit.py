@@ -33,8 +33,8 @@ from .layers import (
     Mlp,
     TanhGelu,
     activation_layer,
-    attention_implementation,
     attends_to_maps,
+    attention_implementation,
     dense_memory,
     drop_path_rates,
     eager_attention_forward,
@@ -261,8 +261,8 @@ class HfvfMaxVitAttention(nn.Module):
             map_layout: keyword arguments that tell the attention function how windows lie in a map.
 
         Returns:
-            The output (B * windows, N, C') or (B, H, W, C'), and the weights (B * windows, heads, N, N) where eager attention computed
-            them.
+            The output (B * windows, N, C') or (B, H, W, C'), and the weights (B * windows, heads, N, N) where eager
+            attention computed them.
         """
         implementation, attention = self.attention_function(mask, kwargs)
         query = self.split_heads(self.q_proj(windows))

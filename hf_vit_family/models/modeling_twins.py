@@ -32,8 +32,8 @@ from .configuration_twins import HfvfTwinsConfig
 from .layers import (
     DropPath,
     Mlp,
-    attention_implementation,
     attends_to_maps,
+    attention_implementation,
     drop_path_rates,
     eager_attention_forward,
     merge_heads,
