@@ -29,6 +29,12 @@ from .quantisation import QUANTISERS
 RECORD = "deployment.json"
 EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "deployment" / "classify.py.txt"
 DTYPES = (torch.float32, torch.float16)
+# By problem type, None being the first of them: the example's line from logits to scores, and how it prints a score.
+SCORES = {
+    "single_label_classification": ("scores = np.exp(logits - np.logaddexp.reduce(logits))", ":.1%"),
+    "multi_label_classification": ("scores = np.exp(-np.logaddexp(0, -logits))", ":.1%"),
+    "regression": ("scores = logits", ":.4g"),
+}
 # Families whose graph can leave the size open. MaxViT is none of them: torch.export works out padding, windows and
 # grids of an open size in formulas that grow from stage to stage, and took more than nine minutes over a tiny model.
 # The other families have position embeddings, or windows that fit one size.
@@ -128,7 +134,7 @@ def export_for_deployment(
             sum(path.stat().st_size for path in new.iterdir()),
             _versions(form),
         )
-        _write_texts(new, deployment, steps, list(label_names(model.config).values()), form)
+        _write_texts(new, deployment, steps, model.config, form)
         _put(new, folder, Path(work) / "old")
     return deployment
 
@@ -170,14 +176,16 @@ def _pixels(processor: Any, images: Sequence[Image.Image]) -> list[np.ndarray]:
     return [processor(image.convert("RGB"), return_tensors="pt").pixel_values.numpy() for image in images]
 
 
-def _write_texts(folder: Path, deployment: Deployment, steps: dict[str, Any], labels: list[str], form: Format) -> None:
+def _write_texts(folder: Path, deployment: Deployment, steps: dict[str, Any], config: Any, form: Format) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
+    scores, shown = SCORES[config.problem_type or "single_label_classification"]
+    parts = {"runtime": form.runtime, "load": form.load, "run": form.run, "scores": scores, "shown": shown}
     # str.format would take the braces of the example's own f-strings
-    for name, text in {"{runtime}": form.runtime, "{load}": form.load, "{run}": form.run}.items():
-        example = example.replace(name, text)
+    for name, text in parts.items():
+        example = example.replace(f"{{{name}}}", text)
     (folder / "classify.py").write_text(example, encoding="utf-8")
     _write_json(folder / "preprocessing.json", steps)
-    _write_json(folder / "labels.json", labels)
+    _write_json(folder / "labels.json", list(label_names(config).values()))
     requirements = ["numpy>=1.26", "pillow>=11", *form.requirements]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     _write_json(folder / RECORD, asdict(deployment))
