@@ -70,6 +70,7 @@ def test_same_outputs_and_the_model_stays(family):
     check_equal(optimised, model, images(family, batch=3), output_hidden_states=True)
     assert optimised.optimization.largest_difference < 1e-5
     size = getattr(model.config, "image_size", 224)
+    size = size if isinstance(size, int) else size[0]
     assert optimised.optimization.example == (1, 3, size, size)
 
 

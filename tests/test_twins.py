@@ -172,8 +172,9 @@ def test_flash_runs_where_no_mask_is_needed_and_falls_back_to_sdpa_elsewhere():
         assert {kind for kind, _ in calls} == flash_layers
 
 
+@torch.no_grad()
 def test_which_implementation_serves_a_call():
-    config = HfvfTwinsConfig()
+    config, keys = HfvfTwinsConfig(), torch.zeros(1, 49, 64)
     for implementation, masked, output_attentions, expected in (
         ("sdpa", False, False, "sdpa"),
         ("sdpa", True, False, "sdpa"),
@@ -186,9 +187,30 @@ def test_which_implementation_serves_a_call():
         ("flex_attention", True, False, "sdpa"),
     ):
         config._attn_implementation = implementation
-        assert attention_implementation(config, {"output_attentions": output_attentions}, masked) == expected
+        assert attention_implementation(config, {"output_attentions": output_attentions}, keys, masked) == expected
     config = HfvfTwinsConfig(attn_implementation="eager", output_attentions=True)
-    assert attention_implementation(config, {}) == "eager"
+    assert attention_implementation(config, {}, keys) == "eager"
+
+
+def test_short_rows_train_in_half_precision_with_eager_attention():
+    """On a CPU alone, where the backward pass of torch's fused attention is slow in bf16."""
+    config = HfvfTwinsConfig()
+    config._attn_implementation = "sdpa"
+    keys = torch.zeros(1, 49, 64)
+    assert attention_implementation(config, {}, keys) == "sdpa"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert attention_implementation(config, {}, keys) == "eager"
+        assert attention_implementation(config, {}, torch.zeros(1, 257, 64)) == "sdpa"
+        with torch.no_grad():
+            assert attention_implementation(config, {}, keys) == "sdpa"
+    for dtype, device, expected in (
+        (torch.bfloat16, "cpu", "eager"),
+        (torch.float64, "cpu", "sdpa"),
+        (torch.bfloat16, "meta", "sdpa"),
+    ):
+        assert attention_implementation(config, {}, keys.to(device, dtype)) == expected
+    config._attn_implementation = "flex_attention"
+    assert attention_implementation(config, {}, keys.bfloat16()) == "flex_attention"
 
 
 def test_implementations_are_declared():

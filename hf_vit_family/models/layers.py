@@ -142,20 +142,40 @@ class Mlp(nn.Module):
         return self.dropout(self.fc2(hidden_states))
 
 
-def attention_implementation(config: PreTrainedConfig, kwargs: Mapping[str, Any], masked: bool = False) -> str:
+SHORT_ROW = 256  # keys; eager attention keeps all weights for the backward pass, which longer rows make too many
+
+
+def attention_implementation(
+    config: PreTrainedConfig, kwargs: Mapping[str, Any], keys: torch.Tensor, masked: bool = False
+) -> str:
     """Which attention function serves this call, so that what was asked for is never silently missing.
 
     Args:
         config: the model's configuration.
         kwargs: keyword arguments of the model's call; where `output_attentions` is set (there or in `config`), only
             eager attention has the weights to record.
+        keys: tokens (rows, K, C), or a map (B, H, W, C), that the keys are projected from. Training short rows in half
+            precision on a CPU is left to eager attention, as the backward pass of torch's fused one is slow there.
         masked: an attention mask is given; the flash kernels take none and flex attention takes no boolean one, so
             these calls go to sdpa, with equal outputs.
     """
     if kwargs.get("output_attentions", config.output_attentions):
         return "eager"
     implementation = config._attn_implementation or "eager"
-    return "sdpa" if masked and ("flash" in implementation or "flex" in implementation) else implementation
+    if masked and ("flash" in implementation or "flex" in implementation):
+        implementation = "sdpa"
+    return "eager" if implementation == "sdpa" and _trains_in_half_precision(keys) else implementation
+
+
+def _trains_in_half_precision(keys: torch.Tensor) -> bool:
+    """Whether gradients are wanted of short rows of keys, on a CPU and with fewer bits than float32."""
+    return (
+        keys.device.type == "cpu"
+        and keys.shape[1] <= SHORT_ROW
+        and torch.is_grad_enabled()
+        and (torch.is_autocast_enabled("cpu") or keys.dtype in (torch.bfloat16, torch.float16))
+        and not torch.compiler.is_compiling()
+    )
 
 
 def attends_to_maps(

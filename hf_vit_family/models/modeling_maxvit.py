@@ -264,7 +264,7 @@ class HfvfMaxVitAttention(nn.Module):
             The output (B * windows, N, C') or (B, H, W, C'), and the weights (B * windows, heads, N, N) where eager
             attention computed them.
         """
-        implementation, attention = self.attention_function(mask, kwargs)
+        implementation, attention = self.attention_function(windows, mask, kwargs)
         query = self.split_heads(self.q_proj(windows))
         bias = self.relative_position(*positions).to(query.dtype)
         if "flex" in implementation:  # it indexes the bias by window
@@ -282,14 +282,14 @@ class HfvfMaxVitAttention(nn.Module):
         )
         return self.dropout(self.o_proj(merge_heads(output))), weights
 
-    def attention_function(self, mask: torch.Tensor | None, kwargs: dict) -> tuple[str, Callable]:
+    def attention_function(self, keys: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> tuple[str, Callable]:
         """Name and function of what the attention interface has for a call with these keyword arguments."""
-        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
+        implementation = attention_implementation(self.config, kwargs, keys, masked=mask is not None)
         return implementation, ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
 
     def takes_maps(self, tokens: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> bool:
         """Whether the attention function of this call reads windows straight out of a map (B, H, W, C)."""
-        _, attention = self.attention_function(mask, kwargs)
+        _, attention = self.attention_function(tokens, mask, kwargs)
         dropout = self.attention_dropout if self.training else 0.0
         return attends_to_maps(attention, tokens, self.window, self.head_size, dropout)
 

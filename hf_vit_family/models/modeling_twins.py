@@ -86,7 +86,7 @@ class HfvfTwinsAttention(nn.Module):
             The output in the shape of the queries, and the weights (rows, heads, Q, K) where eager attention computed
             them.
         """
-        attention = self.attention_function(mask, kwargs)
+        attention = self.attention_function(keys, mask, kwargs)
         output, weights = attention(
             self,
             self.split_heads(self.q_proj(queries)),
@@ -99,9 +99,9 @@ class HfvfTwinsAttention(nn.Module):
         )
         return self.dropout(self.o_proj(merge_heads(output))), weights
 
-    def attention_function(self, mask: torch.Tensor | None, kwargs: dict) -> Callable:
+    def attention_function(self, keys: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> Callable:
         """What the attention interface has for a call with these keyword arguments."""
-        implementation = attention_implementation(self.config, kwargs, masked=mask is not None)
+        implementation = attention_implementation(self.config, kwargs, keys, masked=mask is not None)
         return ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -153,7 +153,7 @@ class HfvfTwinsLocalAttention(HfvfTwinsAttention):
         `mask` is `padding_mask` of the map, None where it needs no padding.
         """
         dropout = self.attention_dropout if self.training else 0.0
-        if attends_to_maps(self.attention_function(mask, kwargs), tokens, self.window, self.head_size, dropout):
+        if attends_to_maps(self.attention_function(tokens, mask, kwargs), tokens, self.window, self.head_size, dropout):
             return self.attend(tokens, tokens, None, {"window": self.window, "layout": "window"}, **kwargs)
         _, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
