@@ -56,6 +56,40 @@ def test_both_routes_agree(layer, calls):
 
 
 @onednn_only
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_inside_the_product(layer, calls, approximate):
+    tokens, gelu = torch.randn(LARGE), nn.GELU(approximate)
+    expected = gelu(F.linear(tokens, layer.weight, layer.bias)).detach()
+    calls.clear()
+    with torch.inference_mode():
+        torch.testing.assert_close(layer.then_gelu(tokens, gelu, approximate), expected)
+        assert not calls
+        seen = []
+        handle = layer.register_forward_hook(lambda module, given, output: seen.append(output))
+        torch.testing.assert_close(layer.then_gelu(tokens, gelu, approximate), expected)
+        handle.remove()
+        torch.testing.assert_close(gelu(seen[0]), expected)
+    gradient = torch.autograd.grad(layer.then_gelu(tokens, gelu, approximate).sum(), layer.weight)[0]
+    assert gradient.abs().max() > 0 and calls
+
+
+@onednn_only
+@pytest.mark.parametrize("act", ["gelu", "gelu_pytorch_tanh", "relu"])
+def test_mlp_with_the_activation_inside_the_product(monkeypatch, act):
+    monkeypatch.setattr(ChannelsLinear, "onednn", True)
+    mlp = randomise(Mlp(96, 384, act)).eval()
+    tokens = torch.randn(LARGE)
+    expected = mlp.fc2(mlp.activation(mlp.fc1(tokens))).detach()
+    monkeypatch.setattr(mlp.activation, "forward", lambda values: pytest.fail("the activation ran by itself"))
+    with torch.inference_mode():
+        if act == "relu":
+            with pytest.raises(pytest.fail.Exception):
+                mlp(tokens)
+        else:
+            torch.testing.assert_close(mlp(tokens), expected, rtol=1e-5, atol=1e-5)
+
+
+@onednn_only
 def test_where_plain_linear_is_taken(layer, calls):
     tokens = torch.randn(LARGE)
 

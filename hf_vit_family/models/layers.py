@@ -108,15 +108,16 @@ def activation_layer(name: str) -> nn.Module:
 class Mlp(nn.Module):
     """Two linear layers with an activation between them, on channels-last tokens (..., C)."""
 
-    bytes_at_once = (
-        2**22
-    )  # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
+    # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
+    bytes_at_once = 2**22
+    gelus = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 
     def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str, dropout: float = 0.0):
         super().__init__()
         self.intermediate_size = intermediate_size
         self.fc1 = ChannelsLinear(hidden_size, intermediate_size)
         self.activation = activation_layer(hidden_act)
+        self.gelu = self.gelus.get(hidden_act)
         self.fc2 = ChannelsLinear(intermediate_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
@@ -138,8 +139,12 @@ class Mlp(nn.Module):
 
     def transform(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., C) to (..., C), in one go."""
-        hidden_states = self.dropout(self.activation(self.fc1(hidden_states)))
-        return self.dropout(self.fc2(hidden_states))
+        # whoever replaced the first layer, with an adapter for example, left one that knows its own output alone
+        if self.gelu is not None and type(self.fc1) is ChannelsLinear:
+            hidden_states = self.fc1.then_gelu(hidden_states, self.activation, self.gelu)
+        else:
+            hidden_states = self.activation(self.fc1(hidden_states))
+        return self.dropout(self.fc2(self.dropout(hidden_states)))
 
 
 SHORT_ROW = 256  # keys; eager attention keeps all weights for the backward pass, which longer rows make too many

@@ -35,9 +35,25 @@ class ChannelsLinear(nn.Linear):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., C) to (..., C')."""
-        if self.onednn and not torch.compiler.is_compiling() and self._fits_onednn(hidden_states):
+        if self._takes_onednn(hidden_states):
             return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
         return super().forward(hidden_states)
+
+    def then_gelu(self, hidden_states: torch.Tensor, gelu: nn.Module, approximate: str) -> torch.Tensor:
+        """`gelu(self(hidden_states))`, inside the product where oneDNN computes that and no hook looks in between.
+
+        Args:
+            hidden_states: (..., C).
+            gelu: the activation's layer.
+            approximate: its kind, "none" or "tanh".
+        """
+        hooks = self._forward_hooks or self._forward_pre_hooks or gelu._forward_hooks or gelu._forward_pre_hooks
+        if hooks or not self._takes_onednn(hidden_states):
+            return gelu(self(hidden_states))
+        return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "gelu", [], approximate)
+
+    def _takes_onednn(self, hidden_states: torch.Tensor) -> bool:
+        return self.onednn and not torch.compiler.is_compiling() and self._fits_onednn(hidden_states)
 
     def _fits_onednn(self, hidden_states: torch.Tensor) -> bool:
         return (
