@@ -22,7 +22,6 @@ from hf_vit_family.acceleration.window_attention.interface import attends_to_map
 
 ROOT = Path(__file__).parents[1]
 SHARED_MEMORY = 99 * 1024  # bytes for a program on the smallest GPU that is served, capability 8.6
-POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has a test file of its own")
 
 
@@ -47,87 +46,99 @@ def test_more_in_the_interpreter():
     assert " passed" in interpreted("slow")
 
 
-def compile_kernel(name: str, dtype: torch.dtype, side: int, head_size: int, capability: int, bias=True, mask=None):
-    """Compile a kernel for a GPU that need not be there, as a launch by `operators` would.
+class AbsentGpu:
+    """A driver of Triton's that compiles for a GPU which is not there."""
 
-    Args:
-        name: "forward_kernel" or "backward_kernel".
-        dtype: of the maps.
-        side: of the window, in tokens.
-        head_size: channels.
-        capability: 80, 90.
-        bias: with a bias, and its gradient.
-        mask: Triton's name of the mask's dtype, or None.
-    """
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+    def __init__(self, capability: int):
+        self.capability = capability
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _) -> int:
+        return 0
+
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.capability, 32)
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """A function that calls the operators, forward and backward, and gives the kernels they would have launched."""
+    pytest.importorskip("triton")
+    from triton.runtime import driver, jit
 
     from hf_vit_family.acceleration.window_attention import kernels
 
-    block, channels, warps = operators.block_sizes(side * side, head_size, dtype)
-    constants = {"ROWS": side, "COLUMNS": side, "HEAD_SIZE": head_size, "GRID": False, "SHIFTED": True}
-    constants |= {"BLOCK": block, "CHANNELS": channels}
-    if not bias:
-        constants |= {"bias": None, "bias_gradient": None}
-    if mask is None:
-        constants["mask"] = None
-    if block >= side * side:
-        constants["overlap"] = None
-    types = {"mask": f"*{mask}", "scaling": "fp32"}
-    types |= dict.fromkeys(("logsumexp", "overlap", "bias_gradient"), "*fp32")
-    maps = ("query", "key", "value", "output", "bias")
-    types |= dict.fromkeys((*maps, *(f"{of}_gradient" for of in maps[:4])), POINTERS[dtype])
-
-    kernel, signature, fixed, facts = getattr(kernels, name), {}, {}, {}
-    divisible = [["tt.divisibility", 16]]
-    for index, argument in enumerate(kernel.arg_names):
-        if argument in constants:
-            signature[argument], fixed[(index,)] = "constexpr", constants[argument]
-        elif argument.endswith("strides"):
-            signature[argument] = ("i32",) * 4
-            if argument != "mask_strides":
-                facts |= {(index, place): divisible for place in range(4)}
-        else:
-            signature[argument] = types.get(argument, "i32")
-            if signature[argument].startswith("*"):
-                facts[(index,)] = divisible
-    source = ASTSource(fn=kernel, signature=signature, constexprs=fixed, attrs=facts)
-    options = {"num_warps": warps, "num_stages": 1}
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-
-
-def check_compiled(monkeypatch, tmp_path, *arguments, **options):
-    pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    compiled = compile_kernel(*arguments, **options)
-    assert compiled.asm["cubin"][:4] == b"\x7fELF"
-    assert compiled.metadata.shared <= SHARED_MEMORY
-    if arguments[1] != torch.float32:  # by the tensor cores
-        assert "mma.sync" in compiled.asm["ptx"] or "wgmma" in compiled.asm["ptx"]
+    found, launch = [], jit.JITFunction.run
+
+    def compile_only(kernel, *args, grid, warmup, **kwargs):
+        found.append(launch(kernel, *args, grid=grid, warmup=True, **kwargs))
+
+    monkeypatch.setattr(jit.JITFunction, "run", compile_only)
+
+    def call(capability, shape, window, dtype, layout="window", shift=(0, 0), bias=True, mask=None, inputs=None):
+        monkeypatch.setattr(driver, "_active", AbsentGpu(capability))
+        for kernel in (kernels.forward_kernel, kernels.backward_kernel):
+            kernel.device_caches.clear()  # they keep a target for each device
+        query, key, value = inputs or torch.zeros(3, *shape, dtype=dtype)
+        tokens = window[0] * window[1]
+        table = torch.zeros(shape[3], tokens, tokens, dtype=dtype) if bias else None
+        arguments = (window, layout == "grid", shift, 0.1)
+        output, logsumexp = operators.attend(query, key, value, table, mask, *arguments)
+        operators.attend_backward(output, query, key, value, table, mask, output, logsumexp, *arguments, bias)
+        for kernel in (kernels.forward_kernel, kernels.backward_kernel):
+            kernel.device_caches.clear()
+        for kernel in found:
+            assert kernel.asm["cubin"][:4] == b"\x7fELF"
+            assert kernel.metadata.shared <= SHARED_MEMORY
+            if dtype != torch.float32:  # by the tensor cores
+                assert "mma.sync" in kernel.asm["ptx"] or "wgmma" in kernel.asm["ptx"]
+        return found
+
+    return call
 
 
-@pytest.mark.parametrize("kernel", ["forward_kernel", "backward_kernel"])
-def test_compiles_for_hopper(monkeypatch, tmp_path, kernel):
-    check_compiled(monkeypatch, tmp_path, kernel, torch.bfloat16, 7, 32, 90)
+def test_compiles_for_hopper(compiled):
+    names = [kernel.name for kernel in compiled(90, (2, 14, 14, 3, 32), (7, 7), torch.bfloat16)]
+    assert names == ["forward_kernel", "backward_kernel"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("side", [7, 8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kernel", ["forward_kernel", "backward_kernel"])
-def test_compiles_for_gpus(monkeypatch, tmp_path, kernel, dtype, side, capability):
-    check_compiled(monkeypatch, tmp_path, kernel, dtype, side, 32, capability)
+def test_compiles_for_gpus(compiled, dtype, side, capability):
+    compiled(capability, (2, 14, 14, 3, 32), (side, side), dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "grid", "bias": False},
+        {"shift": (1, 3), "mask": torch.zeros(1, 1, 1, 49, dtype=torch.bool).expand(8, 3, 49, 49)},
+        {"shape": (2, 14, 14, 1, 24), "mask": torch.zeros(8, 1, 49, 49)},
+        {"shape": (5, 1, 50, 2, 40), "window": (1, 50)},  # rows as windows
+        {"shape": (1, 1, 1, 1, 16), "window": (1, 2), "bias": False},
+        {"inputs": torch.zeros(2, 14, 14, 3, 3, 32, dtype=torch.bfloat16).unbind(3)},
+        {"inputs": [torch.zeros(2, 14, 14, 3, 32, dtype=torch.bfloat16).transpose(1, 2)] * 3},
+    ],
+)
+def test_every_kind_of_launch_compiles(compiled, options):
+    """Numbers of 1 are constants to the compiler, missing tensors too, and tensors of numbers it may load at once."""
+    compiled(90, **{"shape": (2, 14, 14, 3, 32), "window": (7, 7), "dtype": torch.bfloat16, **options})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("kernel", ["forward_kernel", "backward_kernel"])
-def test_extremes_compile(monkeypatch, tmp_path, kernel, capability):
+def test_extremes_compile(compiled, capability):
     """Nothing that the kernel says it serves is too large for the chip."""
-    check_compiled(monkeypatch, tmp_path, kernel, torch.bfloat16, 16, 128, capability, mask="i1")
-    check_compiled(monkeypatch, tmp_path, kernel, torch.float32, 12, 128, capability, bias=False, mask="fp32")
+    compiled(capability, (1, 16, 16, 1, 128), (16, 16), torch.bfloat16, mask=torch.zeros(1, 1, 256, 256).bool())
+    compiled(capability, (1, 16, 16, 1, 128), (16, 16), torch.float32, bias=False)
 
 
 @pytest.mark.parametrize("family", ["twins", "maxvit", "swin"])
