@@ -142,6 +142,16 @@ class TestSurroundings:
         assert ceilings.share(rates, 0.2, "bf16", "inference", 10**9, 1, 5 * 10**8, 0) == (pytest.approx(0.5), "memory")
         assert ceilings.share(rates, 0.2, "fp16", "inference", 10**9, 1, 1, 0) is None
 
+    def test_a_share_above_one_is_a_warning(self):
+        results = running._with_shares(
+            dataclasses.replace(made_up_results(ROWS), ceilings={"matrix_fp32_mm": 1e6, "copy_gbs": 1e6})
+        )
+        assert results.warnings == () and results.rows[0].entries[0].ceiling == "matrix"
+        low = running._with_shares(dataclasses.replace(results, ceilings={"matrix_fp32_mm": 1.0, "copy_gbs": 1e6}))
+        assert len(low.warnings) == 1 and "100 %" in low.warnings[0]
+        assert low.rows[0].entries[0].share_of_ceiling > 1
+        assert ceilings.highest({"a": 1.0, "b": 4.0}, {"a": 2.0, "b": 3.0}) == {"a": 2.0, "b": 4.0}
+
     def test_ceilings_are_measured(self, quick_ceilings):
         found = ceilings.measure("cpu")
         assert set(found) == {"matrix_fp32_mm", "matrix_fp32_convolution", "matrix_bf16_mm", "copy_gbs"}

@@ -227,7 +227,7 @@ def _styles(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
 
 def _panels(count: int, title: str, theme: str, width: float, height: float) -> "tuple[Figure, list[Axes]]":
     lines, columns = grid_shape(count, 3)
-    figure = new_figure(width * columns, height * lines + 0.5, title, theme)
+    figure = new_figure(max(width * columns, 6.4), height * lines + 0.5, title, theme)
     grid = figure.add_gridspec(lines, columns)
     return figure, [figure.add_subplot(grid[index // columns, index % columns]) for index in range(count)]
 

@@ -21,6 +21,7 @@ from .runtimes import Exports
 from .timing import LEAST_ROUNDS, MAX_SPREAD, compare, interleave
 
 DEFAULT_CONTESTANTS = ("native", "optimized")
+PASSED = "Shares above 100 % say that the machine was busier when the ceilings were measured than in that row."
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,12 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
                     progress.set_description(str(row_plan))
                     if subject is None or (subject.name, subject.image_size) != (row_plan.model, row_plan.image_size):
                         subject = _subject(row_plan)
-                    row = _measure(row_plan, subject, exports, options, results.ceilings, progress.set_postfix_str)
-                    results = replace(results, rows=(*results.rows, row), finished=len(results.rows) + 1 == len(plans))
+                    row = _measure(row_plan, subject, exports, options, progress.set_postfix_str)
+                    results = _with_shares(replace(results, rows=(*results.rows, row)))
                     store(results)
+            again = ceilings.highest(results.ceilings, ceilings.measure(options.device))
+            results = _with_shares(replace(results, ceilings=again, finished=True))
+            store(results)
         except KeyboardInterrupt:
             return replace(results, warnings=(*results.warnings, "Interrupted: rows of the plan are missing."))
     return results
@@ -244,7 +248,6 @@ def _measure(
     subject: Subject,
     exports: Exports,
     options: Options,
-    measured_ceilings: dict[str, float],
     tell: Callable[[str], None],
 ) -> Row:
     torch._dynamo.reset()  # or another batch size would be compiled for any batch size
@@ -272,7 +275,7 @@ def _measure(
         wait = torch.cuda.synchronize if options.device.startswith("cuda") else lambda: None
         times = dict(zip(ready, interleave([one.call for one in ready.values()], options.seconds, wait).T, strict=True))
         for label, column in times.items():
-            entries[label] = _timed(entries[label], column, row_plan, subject, measured_ceilings)
+            entries[label] = _timed(entries[label], column, row_plan.batch_size)
         for label, entry in entries.items():
             entries[label] = replace(entry, ratios=_ratios(label, times, row_plan.references, options.max_spread))
     for label, peak, note in _peaks(cases, ready, options, tell):
@@ -311,29 +314,42 @@ def _case(row_plan: Plan, chosen: Chosen, dtype: str, subject: Subject, exports:
     )
 
 
-def _timed(entry: Entry, times: np.ndarray, row_plan: Plan, subject: Subject, rates: dict[str, float]) -> Entry:
+def _timed(entry: Entry, times: np.ndarray, batch_size: int) -> Entry:
     low, middle, high = (float(value) for value in np.percentile(times, (10, 50, 90)))
-    parameters = sum(parameter.numel() for parameter in subject.native.parameters())
-    found = ceilings.share(
-        rates,
-        middle,
-        entry.dtype,
-        row_plan.mode,
-        subject.multiply_adds,
-        row_plan.batch_size,
-        parameters,
-        3 * row_plan.image_size**2,
-    )
     return replace(
         entry,
         milliseconds=round(middle * 1e3, 4),
         milliseconds_low=round(low * 1e3, 4),
         milliseconds_high=round(high * 1e3, 4),
-        images_per_second=round(row_plan.batch_size / middle, 2),
+        images_per_second=round(batch_size / middle, 2),
         rounds=len(times),
-        share_of_ceiling=None if found is None else round(found[0], 4),
-        ceiling=None if found is None else found[1],
     )
+
+
+def _with_shares(results: Results) -> Results:
+    """The same results with each entry's share of the ceilings, and a warning where one is passed."""
+    rows = []
+    for row in results.rows:
+        entries = []
+        for entry in row.entries:
+            found = None
+            if entry.milliseconds is not None:
+                found = ceilings.share(
+                    results.ceilings,
+                    entry.milliseconds / 1e3,
+                    entry.dtype,
+                    row.mode,
+                    row.multiply_adds,
+                    row.batch_size,
+                    row.parameters,
+                    3 * row.image_size**2,
+                )
+            share, ceiling = (None, None) if found is None else (round(found[0], 4), found[1])
+            entries.append(replace(entry, share_of_ceiling=share, ceiling=ceiling))
+        rows.append(replace(row, entries=tuple(entries)))
+    passed = any((entry.share_of_ceiling or 0) > 1 for row in rows for entry in row.entries)
+    warnings = [warning for warning in results.warnings if warning != PASSED] + ([PASSED] if passed else [])
+    return replace(results, rows=tuple(rows), warnings=tuple(warnings))
 
 
 def _ratios(
