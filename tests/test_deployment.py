@@ -193,8 +193,8 @@ def test_what_does_not_go_is_one_sentence_and_writes_nothing(tmp_path, capsys):
             lambda: export_for_deployment(model, tmp_path / "a", "torch", processor, calibration=grey),
         ),
         (
-            "int8 was asked for with no image",
-            lambda: export_for_deployment(model, tmp_path / "a", "onnx", processor, calibration=[]),
+            "with 1 image(s) to calibrate on; expected at least 10",
+            lambda: export_for_deployment(model, tmp_path / "a", "onnx", processor, calibration=grey),
         ),
         (
             "crop_mode='border'",
@@ -232,3 +232,23 @@ def test_a_stored_graph_that_is_off_is_not_kept(tmp_path, monkeypatch):
         export_for_deployment(model, tmp_path / "out", "torch", small_processor("poolformer"))
     shown(error)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path):
+    resource = pytest.importorskip("resource", reason="limits the size of files, which Windows cannot")
+    needs(name)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "deployment.json").write_text("{}")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes: no file may grow beyond, as on a full disk
+    try:
+        with pytest.raises(OSError) as error:
+            export_for_deployment(random_model("poolformer"), folder, name, small_processor("poolformer"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in folder.iterdir()] == ["deployment.json"]

@@ -1,7 +1,10 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The three formats: how each stores a graph, and how what was stored is run."""
 
+import errno
 import importlib.util
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +71,14 @@ def write_openvino(graph: torch.export.ExportedProgram, folder: Path) -> None:
     """Store a graph as model.xml and model.bin."""
     import openvino
 
-    # compress_to_fp16, the default, would round the weights without a word
-    openvino.save_model(named(openvino.convert_model(graph)), folder / "model.xml", compress_to_fp16=False)
+    model = named(openvino.convert_model(graph))
+    try:
+        # compress_to_fp16, the default, would round the weights without a word
+        openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    except RuntimeError as error:
+        if "iostream" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error  # all that its streams fail of here
 
 
 def named(model: Any) -> Any:
@@ -90,7 +99,9 @@ def open_openvino(folder: Path, threads: int | None = None) -> Run:
 
 def write_torch(graph: torch.export.ExportedProgram, folder: Path) -> None:
     """Store a graph as model.pt2."""
-    torch.export.save(graph, folder / "model.pt2")
+    content = io.BytesIO()  # given a path, torch ends the whole process where the disk is full
+    torch.export.save(graph, content)
+    (folder / "model.pt2").write_bytes(content.getbuffer())
 
 
 def open_torch(folder: Path, threads: int | None = None) -> Run:

@@ -1,12 +1,13 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Writes a folder for deployment: the graph, preprocessing, labels and an example that classifies a file."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from .quantisation import QUANTISERS
 RECORD = "deployment.json"
 EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "deployment" / "classify.py.txt"
 DTYPES = (torch.float32, torch.float16)
+FEWEST_IMAGES = 10  # that a range of activations can be told from
 # By problem type, None being the first of them: the example's line from logits to scores, and how it prints a score.
 SCORES = {
     "single_label_classification": ("scores = np.exp(logits - np.logaddexp.reduce(logits))", ":.1%"),
@@ -93,7 +95,7 @@ def export_for_deployment(
             `calibration`.
         dtype: torch.float32, or torch.float16 for half the size; images go in and logits come out in float32.
         calibration: images to calibrate int8 on, some hundred of the kind that the model will see. With them the graph
-            becomes int8 and keeps the size of its images.
+            becomes int8 and keeps the size of its images. At least ten.
 
     Returns:
         What was written.
@@ -101,6 +103,7 @@ def export_for_deployment(
     Raises:
         ValueError: another format, model, processor, dtype or folder; a library that is not installed; or a stored
             graph whose logits are not the model's.
+        OSError: the folder cannot be written; an earlier one is still there.
     """
     if format not in FORMATS:
         raise ValueError(f"format={format!r} was given; expected one of {', '.join(FORMATS)}.")
@@ -120,21 +123,22 @@ def export_for_deployment(
     with tempfile.TemporaryDirectory(prefix=".hfvf-export-", dir=folder.parent) as work:
         new = Path(work) / "new"
         new.mkdir()
-        form.write(graph, new)
-        if calibration is not None:
-            QUANTISERS[format][0](new, _pixels(processor, calibration))
-        deployment = Deployment(
-            format,
-            type(model).__name__,
-            size,
-            any_size,
-            "int8" if calibration is not None else str(dtype).removeprefix("torch."),
-            0 if calibration is None else len(calibration),
-            compare(form.open(new, None), exact, size, any_size, dtype, calibration is None),
-            sum(path.stat().st_size for path in new.iterdir()),
-            _versions(form),
-        )
-        _write_texts(new, deployment, steps, model.config, form)
+        with _naming(folder):
+            form.write(graph, new)
+            if calibration is not None:
+                QUANTISERS[format][0](new, _pixels(processor, calibration))
+            deployment = Deployment(
+                format,
+                type(model).__name__,
+                size,
+                any_size,
+                "int8" if calibration is not None else str(dtype).removeprefix("torch."),
+                0 if calibration is None else len(calibration),
+                compare(form.open(new, None), exact, size, any_size, dtype, calibration is None),
+                sum(path.stat().st_size for path in new.iterdir()),
+                _versions(form),
+            )
+            _write_texts(new, deployment, steps, model.config, form)
         _put(new, folder, Path(work) / "old")
     return deployment
 
@@ -159,10 +163,26 @@ def _check(
         raise ValueError(f"int8 was asked for in the format {format}; expected {' or '.join(QUANTISERS)}.")
     if importlib.util.find_spec(QUANTISERS[format][1]) is None:
         raise ValueError(f"int8 in the format {format} needs {QUANTISERS[format][1]}, which is not installed.")
-    if dtype != torch.float32 or any_size or not len(calibration):
-        given = "no image" if not len(calibration) else "any_size" if any_size else f"dtype={dtype}"
-        raise ValueError(f"int8 was asked for with {given}; expected images, float32 and one size.")
+    if dtype != torch.float32 or any_size:
+        given = "any_size" if any_size else f"dtype={dtype}"
+        raise ValueError(f"int8 was asked for with {given}; expected float32 and one size.")
+    if len(calibration) < FEWEST_IMAGES:
+        raise ValueError(
+            f"int8 was asked for with {len(calibration)} image(s) to calibrate on; expected at least {FEWEST_IMAGES}, "
+            "and some hundred for good ranges."
+        )
     return False
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """An error of writing that says which folder it was, which those of a full disk do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.strerror is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _check_folder(folder: Path) -> None:
