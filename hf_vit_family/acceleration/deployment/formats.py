@@ -48,9 +48,12 @@ class Format:
 
 def write_onnx(graph: torch.export.ExportedProgram, folder: Path) -> None:
     """Store a graph as model.onnx; weights of more than 2 GB as model.onnx.data beside it."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     program = torch.onnx.export(
         graph, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], optimize=True, verbose=False
     )
+    ClearMetadataAndDocStringPass()(program.model)  # which module each node came from: up to a fifth of a small file
     program.save(folder / "model.onnx", external_data=_bytes(graph) > 1_900_000_000)
 
 
@@ -125,7 +128,7 @@ def _bytes(graph: torch.export.ExportedProgram) -> int:
 FORMATS = {
     "onnx": Format(
         "onnxruntime",
-        ("onnx", "onnxscript"),
+        ("onnx", "onnx_ir", "onnxscript"),
         ("onnxruntime>=1.24,<2",),
         'session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])',
         'session.run(None, {"pixel_values": pixel_values})[0][0]',

@@ -49,4 +49,7 @@ def trace(
         axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     example = torch.zeros(2, channels, *image_size)
     with torch.no_grad():
-        return torch.export.export(classifier, (example,), dynamic_shapes={"pixel_values": axes}, strict=False)
+        graph = torch.export.export(classifier, (example,), dynamic_shapes={"pixel_values": axes}, strict=False)
+    for node in graph.graph.nodes:  # paths of this machine, which every format would store
+        node.meta.pop("stack_trace", None)
+    return graph
