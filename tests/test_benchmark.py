@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -366,6 +368,12 @@ class TestCommand:
         assert [chosen.label for chosen in one.contestants] == ["native", "native-fp32"]
         assert one.references == ("native-fp32",)
 
+    def test_a_model_that_a_library_lacks_has_a_contestant_less(self):
+        options = Options(["poolformer_s12", "deit-base-patch16-224"], ["torchvision", "native"], ["native"])
+        labels = {one.model: [chosen.label for chosen in one.contestants] for one in running.plan(options)}
+        assert labels == {"deit-base-patch16-224": ["torchvision", "native"]}  # nothing to compare in the other
+        assert running.left_out(options) == ["torchvision has no model that is poolformer_s12."]
+
     def test_contestants_that_fit_some_rows_only(self):
         options = Options(["poolformer_s12"], ["compiled", "optimized"], ["native"], modes=["inference", "training"])
         labels = {one.mode: [chosen.label for chosen in one.contestants] for one in running.plan(options)}
@@ -407,6 +415,12 @@ def test_whatever_is_wrong_is_one_sentence(arguments, words, capsys, tmp_path, m
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("hf-vit-family: ") and message.endswith(".") and words in message, message
     assert "Traceback" not in message
+
+
+def test_the_script_calls_the_command():
+    script = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("hf-vit-family: Expected either models to measure")
 
 
 def test_a_missing_library_is_one_sentence(monkeypatch, capsys):
@@ -506,11 +520,12 @@ class TestTable:
     def test_refused_ratios_are_a_dash_with_the_reason(self):
         refused = Ratio("timm", None, 0.8, 1.9, "the rounds spread over 90% of the ratio; at most 30% is allowed")
         row = ROWS[0]
+        other = dataclasses.replace(row.entries[1], shared_weights=False, difference=None)
         first = dataclasses.replace(row.entries[0], ratios=(refused,))
-        text = as_markdown(made_up_results([dataclasses.replace(row, entries=(first, *row.entries[1:]))]))
+        text = as_markdown(made_up_results([dataclasses.replace(row, entries=(first, other, row.entries[2]))]))
         line = next(line for line in text.splitlines() if "| native |" in line)
         assert "| – |" in line and "0.80–1.90" in text and "spread over 90%" in text
-        assert "**2.00** (1.40–2.10)" in text
+        assert "**2.00** (1.40–2.10)" in text and "| own weights |" in text
 
     def test_warnings_and_settings_are_stated(self):
         results = dataclasses.replace(made_up_results(ROWS, threads=3), warnings=("The machine is busy.",))

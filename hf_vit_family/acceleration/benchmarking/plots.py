@@ -149,7 +149,7 @@ def draw_resolution(rows: Sequence[Row], machine: str, theme: str = "light") -> 
             _logarithmic(axes, sides, "side of the image in pixels")
             _finish(axes, what, theme)
             if axes.lines:
-                axes.legend(frameon=False, fontsize=8, labelcolor=THEMES[theme].text, loc="upper left")
+                axes.legend(frameon=False, fontsize=8, labelcolor=THEMES[theme].text, loc="best")
             else:
                 axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=THEMES[theme].text)
     return figure

@@ -128,7 +128,7 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
             "reference_dtype": options.reference_dtype,
             "device": options.device,
         },
-        warnings=() if warning is None else (warning,),
+        warnings=(*([] if warning is None else [warning]), *left_out(options)),
     )
     with tempfile.TemporaryDirectory(prefix="hfvf-benchmark-") as folder:
         exports = Exports(Path(folder))
@@ -172,7 +172,7 @@ def plan(options: Options) -> list[Plan]:
     _check_device(options.device)
     for label in (*options.contestants, *(options.against or ())):
         reasons = [counterparts.lacks(choose(label).contestant.name, name) for name in options.models]
-        if all(reasons):
+        if reasons and all(reasons):
             raise ValueError(reasons[0])
     plans = [
         Plan(name, size, mode, dtype, batch_size, *_chosen(options, name, mode, dtype))
@@ -189,6 +189,13 @@ def plan(options: Options) -> list[Plan]:
             reason = choose(label).unfit(mode, dtype, options.device)
             raise ValueError(reason or f"{label} is the reference; expected a contestant to compare with it.")
     return plans
+
+
+def left_out(options: Options) -> list[str]:
+    """Why some models have fewer contestants than others, one sentence each."""
+    names = [choose(label).contestant.name for label in options.contestants]
+    reasons = [counterparts.lacks(contestant, name) for name in options.models for contestant in names]
+    return [reason for reason in dict.fromkeys(reasons) if reason is not None]
 
 
 def check_sizes(plans: Sequence[Plan]) -> None:
@@ -229,11 +236,17 @@ def _chosen(options: Options, name: str, mode: str, dtype: str) -> tuple[tuple[C
             for one in references
         ]
     for one in references:
-        reason = one.unfit(mode, dtype, options.device)
+        reason = one.unfit(mode, dtype, options.device) or counterparts.lacks(one.contestant.name, name)
         if reason is not None:
             raise ValueError(f"It cannot be the reference here: {reason}")
     labels = [one.label for one in references]
-    fitting = [one for one in own if one.label not in labels and one.unfit(mode, dtype, options.device) is None]
+    fitting = [
+        one
+        for one in own
+        if one.label not in labels
+        and one.unfit(mode, dtype, options.device) is None
+        and counterparts.lacks(one.contestant.name, name) is None
+    ]
     return (*fitting, *references), tuple(labels)
 
 

@@ -46,8 +46,6 @@ def refusals(rows: Sequence[Row]) -> list[str]:
         for entry in row.entries:
             if entry.failed:
                 reasons.append(f"{place}: {entry.contestant} failed: {entry.failed.rstrip('.')}.")
-            elif not entry.shared_weights:
-                reasons.append(f"{place}: {entry.contestant} has random weights of its own.")
             for ratio in entry.ratios:
                 if ratio.refused and not entry.failed:
                     spread = "" if ratio.low is None else f" ({_number(ratio.low)}–{_number(ratio.high)})"
@@ -74,7 +72,9 @@ def measured_on(results: Results) -> str:
         + ", ".join(f"{name} {value}" for name, value in machine["versions"].items())
         + ".",
         f"Ratios of interleaved medians, in brackets the tenth and ninetieth percentile of the rounds' own; refused "
-        f"where these lie further apart than {results.settings['max_spread']:.0%} of the ratio.",
+        f"where these lie further apart than {results.settings['max_spread']:.0%} of the ratio. The difference is the "
+        "largest one of logits from the model's own in fp32, relative to the largest logit; where weights are a "
+        "contestant's own, nothing is to be compared.",
     ]
     if results.ceilings:
         rates = [
@@ -103,7 +103,7 @@ def _figures(entry: Entry) -> list[str]:
     if entry.failed:
         return [DASH] * 5
     ceiling = DASH if entry.share_of_ceiling is None else f"{entry.share_of_ceiling:.0%} of {entry.ceiling}"
-    difference = DASH if entry.difference is None else f"{entry.difference:.0e}"
+    difference = "own weights" if entry.difference is None else f"{entry.difference:.0e}"
     return [
         _number(entry.milliseconds),
         _number(entry.images_per_second),
