@@ -124,7 +124,5 @@ def window_attention(
         mask = mask.detach().expand(windows, heads, tokens, tokens)
     if query.numel() == 0:
         return torch.zeros_like(query)
-    output, _ = attend(
-        query, key, value, None if bias is None else bias.contiguous(), mask, window, layout == "grid", shift, scaling
-    )
+    output, _ = attend(query, key, value, bias, mask, window, layout == "grid", shift, scaling)
     return output

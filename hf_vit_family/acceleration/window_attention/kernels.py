@@ -7,8 +7,9 @@ query, key, value and gradient once and writes every result once.
 
 Maps are (B, H, W, heads, D) with any strides but the last, which is 1. Offsets of images, heads and windows are 64-bit;
 inside one image 32 bits do, which the caller checks, and cost half the registers. The window is (ROWS, COLUMNS) tokens,
-N = ROWS * COLUMNS; sizes of blocks are powers of two, and what lies beyond N or D is masked. The bias is (heads, N, N),
-contiguous; a mask (windows, heads, N, N) may have strides of 0.
+N = ROWS * COLUMNS; sizes of blocks are powers of two, and what lies beyond N or D is masked. The bias and its gradient
+are (heads, P, P), contiguous, for the P tokens of whole blocks: rows of an odd length would have to be read number by
+number, which takes twice the registers. A mask (windows, heads, N, N) may have strides of 0.
 
 Imported where a kernel is launched and nowhere else, as Triton is not installed everywhere.
 """
@@ -71,20 +72,20 @@ def map_pointers(start, rows, columns, image, head, strides, CHANNELS: tl.conste
 @triton.jit
 def masked_scores(
     query, key, query_tokens, key_tokens, key_real, query_region, key_region, window, head,
-    bias, mask, mask_strides, scaling, TOKENS: tl.constexpr, SHIFTED: tl.constexpr,
+    bias, mask, mask_strides, scaling, TOKENS: tl.constexpr, PADDED: tl.constexpr, SHIFTED: tl.constexpr,
 ):  # fmt: skip
     """Scores (queries, keys) in fp32: q k^T scaling + bias, minus infinity at what a query must not see."""
     scores = product(query, tl.trans(key)) * scaling
-    inside = (query_tokens < TOKENS)[:, None] & (key_tokens < TOKENS)[None, :]
     visible = key_real[None, :]
     if SHIFTED:
         visible = visible & (query_region[:, None] == key_region[None, :])
     if bias is not None:
-        places = head * TOKENS * TOKENS + query_tokens[:, None] * TOKENS + key_tokens[None, :]
-        scores += tl.load(bias + places, mask=inside, other=0.0).to(tl.float32)
+        places = head * PADDED * PADDED + query_tokens[:, None] * PADDED + key_tokens[None, :]
+        scores += tl.load(bias + places).to(tl.float32)
     if mask is not None:
         start = window.to(tl.int64) * mask_strides[0] + head.to(tl.int64) * mask_strides[1]
         places = query_tokens[:, None] * mask_strides[2] + key_tokens[None, :] * mask_strides[3]
+        inside = (query_tokens < TOKENS)[:, None] & (key_tokens < TOKENS)[None, :]
         given = tl.load(mask + start + places, mask=inside, other=0)
         if mask.dtype.element_ty.is_floating():
             scores += given.to(tl.float32)
@@ -106,6 +107,7 @@ def forward_kernel(
     Writes `output`, a map, and `logsumexp` (windows, heads, N) of the scores.
     """
     TOKENS: tl.constexpr = ROWS * COLUMNS
+    PADDED: tl.constexpr = (TOKENS + BLOCK - 1) // BLOCK * BLOCK
     head = tl.program_id(0) % heads  # neighbouring programs read neighbouring channels
     window = tl.program_id(0) // heads
     image = window // windows_per_image
@@ -132,7 +134,7 @@ def forward_kernel(
         k = tl.load(map_pointers(key, rows, columns, image, head, key_strides, CHANNELS), mask=keys_in, other=0.0)
         scores = masked_scores(
             q, k, query_tokens, tokens, real, query_region, region, window, head,
-            bias, mask, mask_strides, scaling, TOKENS, SHIFTED,
+            bias, mask, mask_strides, scaling, TOKENS, PADDED, SHIFTED,
         )  # fmt: skip
         larger = tl.maximum(largest, tl.max(scores, 1))
         reference = tl.where(larger == float("-inf"), 0.0, larger)  # nothing seen yet: no infinity less infinity
@@ -164,22 +166,22 @@ def backward_kernel(
 
     The launch is (groups * heads, blocks). All maps of gradients have `gradient_strides`. `overlap` is None, or where N
     needs several blocks the sum over channels of output times its gradient, (B, H, W, heads) in fp32 and contiguous.
-    `bias_gradient`, where it is wanted, is (groups, heads, N, N) of fp32 zeros: each program sums its windows in a
+    `bias_gradient`, where it is wanted, is (groups, heads, P, P) of fp32 zeros: each program sums its windows in a
     slice of its own and in a fixed order, so that results repeat bit by bit.
     """
     TOKENS: tl.constexpr = ROWS * COLUMNS
+    PADDED: tl.constexpr = (TOKENS + BLOCK - 1) // BLOCK * BLOCK
     ONE_BLOCK: tl.constexpr = BLOCK >= TOKENS
     head = tl.program_id(0) % heads
     some_channels = (tl.arange(0, CHANNELS) < HEAD_SIZE)[None, :]
     own_tokens = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    slice_start = tl.program_id(0).to(tl.int64) * TOKENS * TOKENS
+    slice_start = tl.program_id(0).to(tl.int64) * PADDED * PADDED
     if ONE_BLOCK:
         own_tokens = tl.arange(0, BLOCK)
         bias_sum = tl.zeros((BLOCK, BLOCK), tl.float32)
 
-    first = tl.program_id(0) // heads
-    for step in range(0, windows - first, groups):
-        window = first + step
+    window = tl.program_id(0) // heads
+    while window < windows:
         image = window // windows_per_image
         inner = window % windows_per_image
         logsumexp_start = logsumexp + (window.to(tl.int64) * heads + head) * TOKENS
@@ -205,7 +207,7 @@ def backward_kernel(
             lse = tl.load(logsumexp_start + tokens, mask=tokens < TOKENS, other=float("inf"))
             scores = masked_scores(
                 q, k, tokens, own_tokens, real, query_region, region, window, head,
-                bias, mask, mask_strides, scaling, TOKENS, SHIFTED,
+                bias, mask, mask_strides, scaling, TOKENS, PADDED, SHIFTED,
             )  # fmt: skip
             weights = tl.exp(scores - lse[:, None])
             dv = product(tl.trans(weights.to(do.dtype)), do, dv)
@@ -225,9 +227,8 @@ def backward_kernel(
                 if ONE_BLOCK:
                     bias_sum += dscores
                 else:
-                    inside = (tokens < TOKENS)[:, None] & (own_tokens < TOKENS)[None, :]
-                    sums = bias_gradient + slice_start + (tokens[:, None] * TOKENS + own_tokens[None, :])
-                    tl.store(sums, tl.load(sums, mask=inside, other=0.0) + dscores, mask=inside)
+                    sums = bias_gradient + slice_start + (tokens[:, None] * PADDED + own_tokens[None, :])
+                    tl.store(sums, tl.load(sums) + dscores)
         own = map_pointers(key_gradient, rows, columns, image, head, gradient_strides, CHANNELS)
         tl.store(own, (dk * scaling).to(key_gradient.dtype.element_ty), mask=own_in)
         own = map_pointers(value_gradient, rows, columns, image, head, gradient_strides, CHANNELS)
@@ -254,7 +255,7 @@ def backward_kernel(
                 v = tl.load(other, mask=keys_in, other=0.0)
                 scores = masked_scores(
                     q, k, own_tokens, tokens, key_real, region, key_region, window, head,
-                    bias, mask, mask_strides, scaling, TOKENS, SHIFTED,
+                    bias, mask, mask_strides, scaling, TOKENS, PADDED, SHIFTED,
                 )  # fmt: skip
                 weights = tl.exp(scores - lse[:, None])
                 dweights = product(do, tl.trans(v))
@@ -263,8 +264,8 @@ def backward_kernel(
             own = map_pointers(query_gradient, rows, columns, image, head, gradient_strides, CHANNELS)
             tl.store(own, (dq * scaling).to(query_gradient.dtype.element_ty), mask=own_in)
             tl.debug_barrier()  # threads may take over one another's sums of the bias in the next window
+        window += groups
 
     if bias_gradient is not None and ONE_BLOCK:
-        inside = (own_tokens < TOKENS)[:, None] & (own_tokens < TOKENS)[None, :]
-        sums = bias_gradient + slice_start + (own_tokens[:, None] * TOKENS + own_tokens[None, :])
-        tl.store(sums, bias_sum, mask=inside)
+        sums = bias_gradient + slice_start + (own_tokens[:, None] * PADDED + own_tokens[None, :])
+        tl.store(sums, bias_sum)

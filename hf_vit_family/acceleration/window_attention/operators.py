@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional as F
 
 LARGEST_LAUNCH = 2**31 - 1  # programs on the first axis
 PROGRAMS = 2048  # at most, where a bias has a gradient: enough to fill a GPU several times
@@ -44,7 +45,7 @@ def attend(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output (B, H, W, heads, D) and log-sum-exp (B * windows, heads, N); see `window_attention` for the arguments.
 
-    Here the bias is contiguous and the mask expanded to (B * windows, heads, N, N).
+    Here the mask is expanded to (B * windows, heads, N, N).
     """
     from .kernels import forward_kernel
 
@@ -56,7 +57,7 @@ def attend(
     block, channels, warps = block_sizes(tokens, head_size, query.dtype)
     with _on_device(query):
         forward_kernel[(batch * windows * heads, (tokens + block - 1) // block)](
-            query, key, value, bias, mask, output, logsumexp,
+            query, key, value, _whole_blocks(bias, block), mask, output, logsumexp,
             query.stride()[:4], key.stride()[:4], value.stride()[:4], _mask_strides(mask), output.stride()[:4],
             height, width, heads, windows, *shift, scaling,
             *window, head_size, grid, any(shift), block, channels, num_warps=warps, num_stages=1,
@@ -104,17 +105,20 @@ def attend_backward(
         overlap = (output_gradient.float() * output).sum(-1)
     groups, partial_sums = batch * windows, None
     if bias_has_gradient:
-        groups = max(1, min(groups, PROGRAMS // heads, PARTIAL_SUMS // (heads * tokens * tokens)))
-        partial_sums = query.new_zeros((groups, heads, tokens, tokens), dtype=torch.float32)
+        padded = (tokens + block - 1) // block * block
+        groups = max(1, min(groups, PROGRAMS // heads, PARTIAL_SUMS // (heads * padded * padded)))
+        partial_sums = query.new_zeros((groups, heads, padded, padded), dtype=torch.float32)
     with _on_device(query):
         backward_kernel[(groups * heads, (tokens + block - 1) // block)](
-            query, key, value, bias, mask, logsumexp, output_gradient, overlap, *gradients, partial_sums,
+            query, key, value, _whole_blocks(bias, block), mask, logsumexp,
+            output_gradient, overlap, *gradients, partial_sums,
             query.stride()[:4], key.stride()[:4], value.stride()[:4], _mask_strides(mask), gradients[0].stride()[:4],
             height, width, heads, windows, batch * windows, groups, *shift, scaling,
             *window, head_size, grid, any(shift), block, channels, num_warps=warps, num_stages=1,
         )  # fmt: skip
-    bias_gradient = query.new_empty(0, dtype=torch.float32) if partial_sums is None else partial_sums.sum(0)
-    return *gradients, bias_gradient
+    if partial_sums is None:
+        return *gradients, query.new_empty(0, dtype=torch.float32)
+    return *gradients, partial_sums.sum(0)[:, :tokens, :tokens].contiguous()
 
 
 @attend_backward.register_fake
@@ -155,6 +159,14 @@ def _windows(query: torch.Tensor, window: Sequence[int]) -> int:
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
     """The map itself, as the kernels read any strides but the last; else a copy."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _whole_blocks(bias: torch.Tensor | None, block: int) -> torch.Tensor | None:
+    """(heads, N, N) to (heads, P, P) with P the next multiple of the block; contiguous, as the kernels expect."""
+    if bias is None:
+        return None
+    missing = -bias.shape[1] % block
+    return F.pad(bias, (0, missing, 0, missing)) if missing else bias.contiguous()
 
 
 def _mask_strides(mask: torch.Tensor | None) -> tuple[int, ...]:
