@@ -37,6 +37,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "hf_vit_family" / "assets" / "
 DTYPES = ("float32", "float16", "int8")
 EAGER = "torch eager"
 WARM_UP = 5  # rounds
+PRODUCTS = ("Conv", "MatMul", "Gemm", "MatMulIntegerToFloat")  # of onnxruntime, with prefixes such as Q and QLinear
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -69,6 +70,8 @@ def parse_arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=CHECKPOINTS, help="checkpoints or variants of the zoo")
+    parser.add_argument("--formats", nargs="+", choices=tuple(INT8_PRODUCTS), default=tuple(INT8_PRODUCTS))
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
     parser.add_argument("--data", type=Path, default=IMAGES, help="folder of train-*.parquet and test-*.parquet")
     parser.add_argument("--calibration-images", type=int, default=200, help="for int8, drawn evenly from train")
     parser.add_argument("--rounds", type=int, default=50, help="timed rounds over all variants")
@@ -100,8 +103,8 @@ def measure(name: str, data: dict[str, Any], arguments: argparse.Namespace) -> l
     runs: dict[tuple[str, str], Callable] = {(EAGER, "float32"): eager(model)}
     rows = {(EAGER, "float32"): {"parameters_mb": sum(p.numel() * 4 for p in model.parameters()) / 1e6}}
     with tempfile.TemporaryDirectory() as work:
-        for form in ("onnx", "openvino"):
-            for dtype in DTYPES:
+        for form in arguments.formats:
+            for dtype in arguments.dtypes:
                 folder = Path(work) / f"{form}-{dtype}"
                 written = export_for_deployment(
                     model,
@@ -199,7 +202,7 @@ def int8_products_onnx(folder: Path) -> str:
         options.log_severity_level = 3  # it warns that the optimised graph is for this processor
         onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
         types = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
-    return share([name.startswith("Q") for name in types if name.endswith(("Conv", "MatMul", "Gemm"))])
+    return share([name.startswith(("Q", "MatMulInteger")) for name in types if name.endswith(PRODUCTS)])
 
 
 def int8_products_openvino(folder: Path) -> str:

@@ -38,7 +38,8 @@ SCORES = {
     "regression": ("scores = logits", ":.4g"),
 }
 # Families whose graph can leave the size open. MaxViT is none of them: torch.export works out padding, windows and
-# grids of an open size in formulas that grow from stage to stage, and took more than nine minutes over a tiny model.
+# grids of an open size in formulas that grow from stage to stage. A tiny model took more than a minute with remainders
+# (which OpenVINO has no rule for) and more than three with paddings alone; multiples of 32 were hardly faster.
 # The other families have position embeddings, or windows that fit one size.
 ANY_SIZE = ("poolformer", "twins")
 
