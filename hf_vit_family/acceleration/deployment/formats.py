@@ -26,7 +26,7 @@ class Format:
         runtime: the library that runs it, as it is imported.
         needed: what else writing asks for, as it is imported.
         requirements: lines of requirements.txt beside numpy and pillow.
-        load, run: the two lines of the example that load the graph, and run it on `pixel_values`.
+        load, run: what the example loads the graph by, and runs it on `pixel_values`.
         write: stores a graph in a folder.
         open: (folder, threads) gives a function that runs what was stored.
     """
@@ -139,7 +139,8 @@ FORMATS = {
         "openvino",
         (),
         ("openvino>=2025.4,<2028",),
-        'model = openvino.Core().compile_model(HERE / "model.xml", "CPU")',
+        'exact = {"INFERENCE_PRECISION_HINT": "f32"}  # without it OpenVINO takes bf16 where the processor has it\n'
+        'model = openvino.Core().compile_model(HERE / "model.xml", "CPU", exact)',
         "model(pixel_values)[0][0]",
         write_openvino,
         open_openvino,
