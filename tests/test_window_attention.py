@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from window_attention_reference import check
 from zoo_models import images, random_model
 
 import hf_vit_family
@@ -139,6 +140,16 @@ def test_extremes_compile(compiled, capability):
     """Nothing that the kernel says it serves is too large for the chip."""
     compiled(capability, (1, 16, 16, 1, 128), (16, 16), torch.bfloat16, mask=torch.zeros(1, 1, 256, 256).bool())
     compiled(capability, (1, 16, 16, 1, 128), (16, 16), torch.float32, bias=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [{}, {"shift": (3, 2)}, {"layout": "grid"}, {"heads_bias": False}])
+@pytest.mark.parametrize("window", [(7, 7), (8, 8), (5, 3), (12, 12)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_on_a_gpu(dtype, window, options):
+    check((3, 20, 15, 2, 32), window, dtype, device="cuda", **options)
+    check((1025, 8, 8, 1, 24), window, dtype, device="cuda", **options)
 
 
 @pytest.mark.parametrize("family", ["twins", "maxvit", "swin"])

@@ -11,7 +11,7 @@ import random
 import pytest
 import torch
 from triton.runtime import interpreter
-from window_attention_reference import reference
+from window_attention_reference import check, close, maps, reference
 from zoo_models import images, random_model
 
 from hf_vit_family.acceleration.window_attention import attention as attention_module
@@ -19,8 +19,6 @@ from hf_vit_family.acceleration.window_attention import window_attention
 from hf_vit_family.acceleration.window_attention.interface import window_triton_forward
 from hf_vit_family.models.compat import enable_activation_checkpointing
 
-# relative to the largest value: a few roundings of the results, of the probabilities and of the gradients of scores
-TOLERANCES = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.2e-2}
 HALF, BRAIN, SINGLE = torch.float16, torch.bfloat16, torch.float32
 
 
@@ -35,44 +33,6 @@ def calls(monkeypatch) -> list:
 
     monkeypatch.setattr(attention_module, "attend", counted)
     return shapes
-
-
-def maps(shape, dtype, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator).to(dtype) for _ in range(4)]
-
-
-def close(actual, expected, dtype, what=""):
-    assert actual.dtype == dtype or what == "bias"
-    error = (actual.double() - expected).abs().max() / expected.abs().max()
-    assert error <= TOLERANCES[dtype], f"{what}: {error:.1e} of the largest value"
-
-
-def check(shape, window, dtype, heads_bias=True, mask=None, inputs=None, **options):
-    """Output and all gradients of one call against float64."""
-    heads, tokens = shape[3], window[0] * window[1]
-    query, key, value, gradient = inputs or maps(shape, dtype)
-    bias = 2 * torch.randn(heads, tokens, tokens, generator=torch.Generator().manual_seed(9)) if heads_bias else None
-    options |= {"window": window, "scaling": shape[4] ** -0.5}
-    exact = [tensor.detach().double().requires_grad_() for tensor in (query, key, value)]
-    exact_bias = None if bias is None else bias.double().requires_grad_()
-    windows = -(-shape[1] // window[0]) * -(-shape[2] // window[1])
-    exact_mask = None
-    if mask is not None:
-        exact_mask = mask.expand(shape[0] * windows, heads, tokens, tokens).unflatten(0, (shape[0], windows))
-    expected = reference(*exact, bias=exact_bias, mask=exact_mask, **options)
-    expected.backward(gradient.double())
-
-    given = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
-    if bias is not None:
-        bias.requires_grad_()
-    output = window_attention(*given, bias=bias, mask=mask, **options)
-    output.backward(gradient)
-    close(output.detach(), expected.detach(), dtype, "output")
-    for name, mine, theirs in zip(("query", "key", "value"), given, exact, strict=True):
-        close(mine.grad, theirs.grad, dtype, name)
-    if bias is not None:
-        close(bias.grad, exact_bias.grad, dtype, "bias")
 
 
 @pytest.mark.parametrize(
