@@ -246,7 +246,7 @@ def test_convert_refuses_what_needs_none(tmp_path, capsys):
     ("arguments", "code", "message"),
     [
         (["predcit"], 2, "Unknown command 'predcit'; the nearest is predict."),
-        (["qqqq"], 2, "expected one of list, info, predict, finetune, convert, "),
+        (["qqqq"], 2, "expected one of list, info, predict, finetune, benchmark, convert, "),
         (["list", "--famly", "twins"], 2, "--family"),
         (["list", "--family", "twin"], 1, "'twins'"),
         (["info", "twins_svt_smal"], 1, "'twins_svt_small'"),

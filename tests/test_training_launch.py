@@ -114,6 +114,7 @@ def test_a_killed_launcher_leaves_no_process_and_the_run_goes_on_to_the_same_bit
     assert_same_run(whole[0], place / "killed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
 def test_no_script_shadows_a_library(script):
     """A launched script's folder comes first on the path: none may have the name of a library."""

@@ -79,6 +79,7 @@ def test_results_do_not_depend_on_the_number_of_workers(photos, tmp_path):
     assert_same_run(tmp_path / "0", tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_a_stream_is_replayed_to_the_same_bits(tmp_path, break_off):
     data = tmp_path / "shards"
     write_shards(data, "train", [0, 1, 2] * 8, shards=2)
