@@ -20,6 +20,24 @@ def onednn_linear_pays() -> bool:
     )
 
 
+def is_plain_cpu_inference(hidden_states: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether a private kernel may serve a call: whatever else looks at operations knows only the public ones."""
+    return (
+        not torch.is_grad_enabled()
+        and type(hidden_states) is torch.Tensor
+        and type(weight) is nn.Parameter
+        and hidden_states.dtype == weight.dtype
+        and hidden_states.device.type == weight.device.type == "cpu"
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not is_in_torch_dispatch_mode()  # counters of operations, for example
+        # vmap, and derivatives in forward mode, which no_grad leaves on
+        and peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+    )
+
+
 class ChannelsLinear(nn.Linear):
     """nn.Linear that goes through oneDNN where that is faster: plain fp32 weights, on a CPU, without gradients.
 
@@ -57,17 +75,7 @@ class ChannelsLinear(nn.Linear):
 
     def _fits_onednn(self, hidden_states: torch.Tensor) -> bool:
         return (
-            not torch.is_grad_enabled()
-            and type(hidden_states) is torch.Tensor
-            and type(self.weight) is nn.Parameter
-            and hidden_states.dtype == self.weight.dtype == torch.float32
-            and hidden_states.device.type == self.weight.device.type == "cpu"
+            hidden_states.dtype == torch.float32
             and hidden_states.numel() * self.out_features >= self.smallest_product
-            and torch.backends.mkldnn.enabled
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.jit.is_tracing()
-            and not is_in_torch_dispatch_mode()  # counters of operations know the public one only
-            # vmap, and derivatives in forward mode, which no_grad leaves on
-            and peek_interpreter_stack() is None
-            and forward_ad._current_level < 0
+            and is_plain_cpu_inference(hidden_states, self.weight)
         )

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch._C._functorch import peek_interpreter_stack
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from transformers.activations import GELUActivation, SiLUActivation
 
 from ...models.layers import TanhGelu
+from ...models.linear import is_plain_cpu_inference
 
 OPERATORS = (
     "_linear_pointwise",
@@ -60,22 +58,8 @@ def post_op(activation: nn.Module) -> PostOp | None:
 
 
 def serves(values: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether a call is plain inference on a CPU: whatever else looks at operations knows only the public ones."""
-    return (
-        not torch.compiler.is_compiling()
-        and not torch.is_grad_enabled()
-        and type(values) is torch.Tensor
-        and type(weight) is nn.Parameter
-        and values.dtype == weight.dtype
-        and values.device.type == weight.device.type == "cpu"
-        and values.numel() > 0
-        and torch.backends.mkldnn.enabled
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
-        and not is_in_torch_dispatch_mode()
-        and peek_interpreter_stack() is None
-        and forward_ad._current_level < 0
-    )
+    """Whether a call is plain inference on a CPU."""
+    return not torch.compiler.is_compiling() and values.numel() > 0 and is_plain_cpu_inference(values, weight)
 
 
 def pack_linear(weight: torch.Tensor, rows: int) -> torch.Tensor:
