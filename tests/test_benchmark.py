@@ -255,6 +255,16 @@ def test_memory_in_a_process_of_its_own_grows_with_the_batch(tiny_folder):
     assert many - one > 256 * 32 * 16 * 16 * 4 / 1e6
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not memory.measurable("cpu"), reason="peak memory is read from /proc, which Linux has")
+def test_memory_is_what_a_call_needs_at_once(tiny_folder):
+    """Whatever a heap would keep: equal from process to process, and as many times as high as there are images."""
+    half, *whole = (memory.peak_in_own_process(case(str(tiny_folder), batch_size=size)) for size in (512, 1024, 1024))
+    assert whole[0] == pytest.approx(whole[1], rel=0.05)
+    assert whole[0] == pytest.approx(2 * half, rel=0.15)
+
+
+
 @pytest.mark.usefixtures("quick_ceilings")
 class TestCommand:
     def test_contestants_of_a_tiny_model(self, tiny_folder, tmp_path, capsys):

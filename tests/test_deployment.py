@@ -1,7 +1,11 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Folders for deployment: what is stored gives the model's logits, and classifies a file without this package."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,16 +245,23 @@ def test_a_stored_graph_that_is_off_is_not_kept(tmp_path, monkeypatch):
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path):
     resource = pytest.importorskip("resource", reason="limits the size of files, which Windows cannot")
     needs(name)
-    folder = tmp_path / "out"
+    model, folder = tmp_path / "model", tmp_path / "out"
+    export(random_model("poolformer"), model, small_processor("poolformer"))
     folder.mkdir()
     (folder / "deployment.json").write_text("{}")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes: no file may grow beyond, as on a full disk
-    try:
-        with pytest.raises(OSError) as error:
-            export_for_deployment(random_model("poolformer"), folder, name, small_processor("poolformer"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert error.value.filename == str(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    def limit():  # bytes: no file of the process may grow beyond, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hf_vit_family.cli", "export", str(model), str(folder), "--format", name],
+        preexec_fn=limit,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    reasons = (errno.EFBIG, errno.ENOSPC)
+    assert done.stderr.splitlines()[-1] in [f"hf-vit-family: {folder}: {os.strerror(reason)}." for reason in reasons]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
     assert [path.name for path in folder.iterdir()] == ["deployment.json"]

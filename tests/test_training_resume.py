@@ -1,13 +1,15 @@
 """Exact resume: a run that broke off, wherever and with whatever options, ends with the same bits."""
 
 import json
-import resource
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from training_data import own_caches, write_images, write_shards  # noqa: F401 - own_caches is a fixture
-from training_runs import MAXVIT, assert_same_run, forget_accelerator, log_of, options, run
+from training_runs import MAXVIT, ROOT, assert_same_run, forget_accelerator, log_of, options, run
 
 from hf_vit_family.training.checkpoints import SUMS, find_fault, list_checkpoints
 from hf_vit_family.training.loop import Trainer
@@ -117,29 +119,35 @@ def test_a_broken_checkpoint_is_told_and_the_one_before_it_is_used(photos, tmp_p
     assert (broken / "checkpoints" / "broken-step-00000004").is_dir()
 
 
+FULL_DISK = """
+import resource, sys
+from hf_vit_family.training import finetune
+from hf_vit_family.training.loop import Trainer
+
+finish = Trainer._finish_step
+
+def fill_the_disk(trainer, *results):
+    if trainer.progress.step == 3:  # no file of the process may grow beyond this any more, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    finish(trainer, *results)
+
+Trainer._finish_step = fill_the_disk
+sys.exit(finetune.main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
-def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(photos, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(photos, tmp_path):
     whole, full = tmp_path / "whole", tmp_path / "full"
     assert run(options(photos, whole)) == 0
-    finish, limits = Trainer._finish_step, resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill_the_disk(trainer, *results):
-        if trainer.progress.step == 3:  # no file may grow beyond this any more, as on a full disk
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-        finish(trainer, *results)
-
-    monkeypatch.setattr(Trainer, "_finish_step", fill_the_disk)
-    try:
-        status = run(options(photos, full, "--checkpoint-every", "2"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    monkeypatch.setattr(Trainer, "_finish_step", finish)
-    error = capsys.readouterr().err
-    assert status == 1
-    assert "error: The checkpoint of step 4 could not be written: " in error
+    command = [sys.executable, "-c", FULL_DISK, *options(photos, full, "--checkpoint-every", "2")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: The checkpoint of step 4 could not be written: " in done.stderr
     last = list_checkpoints(full / "checkpoints")
     assert [path.name for path in last] == ["step-00000002"] and find_fault(last[0]) is None
-    assert f"the last checkpoint is {last[0]}." in error
+    assert f"the last checkpoint is {last[0]}." in done.stderr
     assert run(["--resume", "--output", str(full)]) == 0
     assert_same_run(whole, full)
 

@@ -5,6 +5,10 @@ On a CPU each contestant runs in a fresh process of its own, and the figure is t
 calls, beyond the resident memory right before them (`VmHWM` and `VmRSS` of /proc/self/status; Linux only). What was
 there before, and is not counted: libraries, weights, images, compiled code, and in training AdamW's states.
 
+The C library of these processes maps each block of 64 KiB and more on its own, and unmaps it when it is freed (mallopt's
+M_MMAP_THRESHOLD; glibc only). Left alone it keeps freed blocks in its heap, where what a call has really needed at once
+cannot be told from holes between blocks: the same Twins was seen to take from 9 to 29 MB.
+
 Torch gives back what a call took. So a torch model has made one call before, on the same images: its code is loaded,
 its compiler has run, and what the C library kept of it has been given back (`malloc_trim`). onnxruntime and OpenVINO
 keep the memory of their first call for the next, so that for them counting begins before the first.
@@ -27,6 +31,8 @@ from .counterparts import build_native
 from .preparing import Case, Prepared, prepare
 
 CALLS = 3
+M_MMAP_THRESHOLD = -3  # of malloc.h
+SMALLEST_MAPPED = 2**16  # bytes
 
 
 def measurable(device: str) -> bool:
@@ -63,6 +69,7 @@ def peak_on_cuda(prepared: Prepared) -> float:
 
 
 def _measure(case: Case) -> float:
+    _map_large_blocks()
     torch.set_num_threads(case.threads)
     prepared = prepare(case, build_native(case.model, case.image_size))
     if not prepared.holds_memory:
@@ -73,6 +80,13 @@ def _measure(case: Case) -> float:
     for _ in range(CALLS):
         prepared.call()
     return (_status("VmHWM") - before) / 1e6
+
+
+def _map_large_blocks() -> None:
+    """Let freed memory leave the process at once, where the C library can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, SMALLEST_MAPPED)
 
 
 def _give_back() -> None:
