@@ -264,7 +264,6 @@ def test_memory_is_what_a_call_needs_at_once(tiny_folder):
     assert whole[0] == pytest.approx(2 * half, rel=0.15)
 
 
-
 @pytest.mark.usefixtures("quick_ceilings")
 class TestCommand:
     def test_contestants_of_a_tiny_model(self, tiny_folder, tmp_path, capsys):

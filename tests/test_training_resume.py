@@ -1,6 +1,7 @@
 """Exact resume: a run that broke off, wherever and with whatever options, ends with the same bits."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -23,9 +24,10 @@ EVERYTHING = [
 
 
 @pytest.fixture(autouse=True)
-def one_accelerator():
+def nothing_is_left():
     yield
     forget_accelerator()
+    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture

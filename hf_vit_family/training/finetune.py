@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         # a wrong option is told before the seconds that these imports take
         from .job import Job
         from .loop import TrainingError
-        from .setup import end_with_launcher
+        from .setup import end_run, end_with_launcher
 
         end_with_launcher()
         job = Job(settings)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     except KeyboardInterrupt:
         return tell("interrupted before training began.", 130)
     if settings.run.check:
-        job.accelerator.end_training()
+        end_run(job.accelerator)
         return 0
     try:
         figures = job.run()
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     except KeyboardInterrupt:
         return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
-        job.accelerator.end_training()
+        end_run(job.accelerator)
     return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
 
 

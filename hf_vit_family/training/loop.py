@@ -25,6 +25,7 @@ from .configuration import FinetuneSettings
 from .losses import Objective
 from .mixing import Mixing
 from .randomness import seed_step
+from .setup import end_workers
 
 BEST = "best.safetensors"
 
@@ -156,16 +157,32 @@ class Trainer:
         self.bar.set_description(f"epoch {epoch + 1}/{self.optimisation.epochs}")
         self.images.set_epoch(epoch)
         self.train_loader.set_epoch(epoch)
-        accumulation = self.optimisation.accumulation
-        done = (self.progress.step - epoch * self.steps_per_epoch) * accumulation
+        done = (self.progress.step - epoch * self.steps_per_epoch) * self.optimisation.accumulation
         loader = skip_first_batches(self.train_loader, done) if done else self.train_loader
         if done:
             loader.set_epoch(epoch)
         self._train_mode()
+        try:
+            self._train_parts(loader, (epoch + 1) * self.steps_per_epoch)
+        finally:
+            if loader is not self.train_loader:
+                end_workers([loader])
+        if self.progress.step < (epoch + 1) * self.steps_per_epoch:
+            raise TrainingError(
+                f"The stream ended in step {self.progress.step + 1}, {self.steps_per_epoch} steps an epoch were "
+                "expected; --stream-images says how many images there are."
+            )
+        skipped = getattr(self.images, "skipped", 0)
+        if skipped and self.accelerator.is_main_process:
+            self.bar.write(f"epoch {epoch + 1}: {skipped} images of the stream could not be read and were skipped.")
+
+    def _train_parts(self, loader: DataLoader, last: int) -> None:
+        """Train on what a loader gives, until step `last` is done."""
+        accumulation = self.optimisation.accumulation
         parts: list[dict[str, torch.Tensor]] = []
         asked = time.perf_counter()
         for part in loader:
-            if self.progress.step == (epoch + 1) * self.steps_per_epoch:
+            if self.progress.step == last:
                 if self.endless:
                     break
                 continue  # the rest of the epoch is too little for a whole step
@@ -179,14 +196,6 @@ class Trainer:
                 self._finish_step(loss, norm, torch.cat([part["indices"] for part in parts]))
                 parts = []
             asked = time.perf_counter()
-        if self.progress.step < (epoch + 1) * self.steps_per_epoch:
-            raise TrainingError(
-                f"The stream ended in step {self.progress.step + 1}, {self.steps_per_epoch} steps an epoch were "
-                "expected; --stream-images says how many images there are."
-            )
-        skipped = getattr(self.images, "skipped", 0)
-        if skipped and self.accelerator.is_main_process:
-            self.bar.write(f"epoch {epoch + 1}: {skipped} images of the stream could not be read and were skipped.")
 
     def _train_mode(self) -> None:
         self.model.train()

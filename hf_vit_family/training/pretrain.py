@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         # a wrong option is told before the seconds that these imports take
         from .loop import TrainingError
         from .pretraining.job import PretrainJob
-        from .setup import end_with_launcher
+        from .setup import end_run, end_with_launcher
 
         end_with_launcher()
         job = PretrainJob(settings)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     except KeyboardInterrupt:
         return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
-        job.accelerator.end_training()
+        end_run(job.accelerator)
     return 0
 
 

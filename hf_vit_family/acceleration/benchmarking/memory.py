@@ -5,9 +5,9 @@ On a CPU each contestant runs in a fresh process of its own, and the figure is t
 calls, beyond the resident memory right before them (`VmHWM` and `VmRSS` of /proc/self/status; Linux only). What was
 there before, and is not counted: libraries, weights, images, compiled code, and in training AdamW's states.
 
-The C library of these processes maps each block of 64 KiB and more on its own, and unmaps it when it is freed (mallopt's
-M_MMAP_THRESHOLD; glibc only). Left alone it keeps freed blocks in its heap, where what a call has really needed at once
-cannot be told from holes between blocks: the same Twins was seen to take from 9 to 29 MB.
+The C library of these processes maps each block of 64 KiB and more on its own, and unmaps it when it is freed
+(mallopt's M_MMAP_THRESHOLD). Left alone it keeps freed blocks in its heap, where what a call needs at once cannot be
+told from holes between blocks: one Twins was seen to take from 9 to 29 MB.
 
 Torch gives back what a call took. So a torch model has made one call before, on the same images: its code is loaded,
 its compiler has run, and what the C library kept of it has been given back (`malloc_trim`). onnxruntime and OpenVINO

@@ -24,7 +24,7 @@ from ..processes import make_accelerator
 from ..reporting.evaluation import compute_metrics, predict
 from ..reporting.report import closing_words, open_report, provenance, write_json, write_report
 from ..run_folder import create_folder
-from ..setup import make_loader
+from ..setup import end_run, make_loader
 from .label_order import map_labels, match_labels
 from .loading import load_checkpoint
 
@@ -107,7 +107,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
         open_report(page, how.open_report)
         return figures
     finally:
-        accelerator.end_training()
+        end_run(accelerator)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
