@@ -326,6 +326,34 @@ def test_compiled(family):
     check_equal(compiled, model, images(family))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["poolformer", "twins", "maxvit"])
+def test_compiled_by_optimize(family):
+    model = model_of(family)
+    compiled = optimize(model, images(family), compile=True)
+    assert "ompiled with frozen weights" in str(compiled.optimization) and compiled.optimization.packed == 0
+    check_equal(compiled, model, images(family))  # in inference mode, where torch by itself does not freeze
+    linears = [module for module in compiled.modules() if isinstance(module, nn.Linear)]
+    max(linears, key=lambda linear: linear.weight.numel()).weight.data.zero_()
+    check_equal(compiled, model, images(family))  # of large weights the compiler has its own copy
+    check_equal(optimize(model, images(family), compile=True), model, images(family, batch=3))
+    for copied in (copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))):
+        check_equal(copied(optimize(model, images(family), compile=True)), model, images(family))
+
+
+def test_a_model_that_cannot_be_compiled(monkeypatch):
+    def without_compiler(model):
+        def fail(*arguments):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found.\nmore")
+
+        monkeypatch.setattr(type(model), "__call__", fail)
+
+    monkeypatch.setattr("hf_vit_family.acceleration.optimization.optimizing.compile_frozen", without_compiler)
+    with pytest.raises(ValueError) as error:
+        optimize(model_of("poolformer"), compile=True)
+    assert "No working C++ compiler found" in shown(error) and "compile=False" in str(error.value)
+
+
 def test_outputs_that_differ_are_refused(monkeypatch):
     monkeypatch.setattr("hf_vit_family.acceleration.optimization.twins.fold_residual", lambda convolution: None)
     with pytest.raises(ValueError) as error:

@@ -20,8 +20,9 @@ def benchmark(
     contestants: Annotated[
         str,
         typer.Option(
-            help="native, optimized, compiled, timm, timm-compiled, torchvision, transformers, onnx, openvino, "
-            "torch-export, separated by commas; -bf16, -fp16 or -fp32 behind a name gives it a dtype of its own."
+            help="native, optimized, optimized-compiled, compiled, timm, timm-compiled, torchvision, transformers, "
+            "onnx, openvino, torch-export, separated by commas; -bf16, -fp16 or -fp32 behind a name gives it a dtype "
+            "of its own."
         ),
     ] = "native,optimized",
     against: Annotated[

@@ -42,6 +42,7 @@ CONTESTANTS = {
     for contestant in (
         Contestant("native", "the model as `load_model` gives it, eager"),
         Contestant("optimized", "what `optimize` makes of it", _INFERENCE),
+        Contestant("optimized-compiled", "what `optimize(compile=True)` makes of it", _INFERENCE, compiled=True),
         Contestant("compiled", "the model under torch.compile, its weights frozen in inference", compiled=True),
         Contestant("timm", "timm's model, eager", library="timm", extra="dev"),
         Contestant(

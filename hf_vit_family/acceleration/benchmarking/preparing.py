@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..optimization.compiling import compile_frozen
 from . import counterparts
 from .contestants import CONTESTANTS
 from .runtimes import RUNTIMES
@@ -107,38 +108,19 @@ def _inference(case: Case, model: nn.Module, shared: bool, parameters: int) -> P
     dtype = TORCH_DTYPES[case.dtype]
     model = model.to(case.device, dtype).eval().requires_grad_(False)
     images = case.images().to(case.device, dtype)
-    if case.contestant == "optimized":
+    if case.contestant in ("optimized", "optimized-compiled"):
         from ..optimization import optimize
 
-        model = optimize(model, images)
-    if not CONTESTANTS[case.contestant].compiled:
+        model = optimize(model, images, compile=CONTESTANTS[case.contestant].compiled)
+    elif CONTESTANTS[case.contestant].compiled:
+        compile_frozen(model)
+        model(images)
 
-        def call() -> torch.Tensor:
-            with torch.inference_mode():
-                return _logits(model(images))
-
-    else:
-        compiled = _frozen(model, images)
-
-        def call() -> torch.Tensor:
-            with torch.no_grad():
-                return _logits(compiled(images))
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            return _logits(model(images))
 
     return Prepared(call, lambda: call().float().cpu(), shared, parameters)
-
-
-def _frozen(model: nn.Module, images: torch.Tensor) -> Callable[[torch.Tensor], Any]:
-    """A compiled model with weights that the compiler took for constants, folded and packed.
-
-    The flag has to stand while it compiles, which is in the first call, and gradients have to be off: `no_grad`, as in
-    inference mode torch does not freeze. Passed to torch.compile as an option the flag has no effect.
-    """
-    from torch._inductor import config
-
-    compiled = torch.compile(model, dynamic=False)
-    with config.patch(freezing=True), torch.no_grad():
-        compiled(images)
-    return compiled
 
 
 def _training(case: Case, model: nn.Module, shared: bool, parameters: int) -> Prepared:

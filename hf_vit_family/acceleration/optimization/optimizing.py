@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from ...models.layers import Mlp
 from . import maxvit, onednn, poolformer, routes, twins
+from .compiling import compile_frozen
 from .mlp import PackedMlp
 from .packed import Packed, pack
 from .report import Done
@@ -24,7 +25,10 @@ LARGEST_DIFFERENCE = 1e-4  # of the largest output, in float32; what is folded d
 
 
 def optimize(
-    model: PreTrainedModel, example: torch.Tensor | None = None, dtype: torch.dtype | None = None
+    model: PreTrainedModel,
+    example: torch.Tensor | None = None,
+    dtype: torch.dtype | None = None,
+    compile: bool = False,
 ) -> PreTrainedModel:
     """A copy of a model for inference: the same call and the same outputs, in less time.
 
@@ -42,10 +46,14 @@ def optimize(
         example: images (batch, channels, height, width) of the shape to be fast at; other shapes work, with unpacked
             convolution kernels. One image of the size in the configuration where None.
         dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.
+        compile: whether torch.compile multiplies and packs instead, and fuses the rest. It takes a quarter of a minute
+            and more for the example's shape, and as long again for each other one. It is for a PoolFormer, whose norms
+            and pooling it fuses; the others gain little by it on a CPU.
 
     Raises:
         TypeError: `model` is no model of transformers.
-        ValueError: `example` has the wrong shape, or the optimised model's outputs differ by more than rounding.
+        ValueError: `example` has the wrong shape, the model cannot be compiled, for example as there is no C++
+            compiler, or the optimised model's outputs differ by more than rounding.
     """
     if not isinstance(model, PreTrainedModel):
         raise TypeError(f"optimize was given a {type(model).__name__}; expected a model of transformers.")
@@ -59,9 +67,12 @@ def optimize(
     # parameters made in inference mode count no changes, and packed weights would not notice one
     with torch.inference_mode(False), torch.no_grad():
         exact = copy.deepcopy(model).eval().requires_grad_(False)
-        done = Done(example=tuple(example.shape))
-        new = _rewritten(exact, done, dtype)
-        _prepare(new, example, done)
+        done = Done(example=tuple(example.shape), compiled=compile)
+        new = _rewritten(exact, done, dtype, packed=not compile)
+        if compile:
+            _compile(new, example)
+        else:
+            _prepare(new, example, done)
         if dtype in (None, model.dtype):
             _compare(model, new, done)
     new.optimization = done
@@ -69,15 +80,15 @@ def optimize(
     return new
 
 
-def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None) -> PreTrainedModel:
-    """Fold and pack a model in place."""
+def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None, packed: bool) -> PreTrainedModel:
+    """Fold a model in place, and pack it."""
     FOLDS.get(model.config.model_type, lambda model, done: None)(model, done)
     for module in model.modules():
         if type(module) is Mlp:
             module.__class__ = PackedMlp
     if dtype is not None:
         model.to(dtype)
-    if model.device.type == "cpu" and onednn.available() and onednn.computes(model.dtype):
+    if packed and model.device.type == "cpu" and onednn.available() and onednn.computes(model.dtype):
         for module in model.modules():
             pack(module)
         maxvit.pack_down_convolutions(model)
@@ -100,6 +111,16 @@ def _prepare(model: PreTrainedModel, example: torch.Tensor, done: Done) -> None:
     routes.choose(calls)
     done.packed = sum(layer.onednn for layer in calls)
     done.unpacked = len(calls) - done.packed
+
+
+def _compile(model: PreTrainedModel, example: torch.Tensor) -> None:
+    """Compile a model in place for the example's shape."""
+    compile_frozen(model)
+    try:
+        model(example.to(model.device, model.dtype))
+    except RuntimeError as error:  # of dynamo and of inductor
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ValueError(f"The model could not be compiled ({reason}); compile=False needs no compiler.") from error
 
 
 def _compare(model: PreTrainedModel, new: PreTrainedModel, done: Done) -> None:

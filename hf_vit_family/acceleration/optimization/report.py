@@ -15,6 +15,7 @@ class Done:
         position_biases: relative position biases that are no longer looked up.
         packed: linear and convolution layers that take oneDNN's packed weights.
         unpacked: those for which torch's own route was as fast on this processor.
+        compiled: whether torch.compile does the rest.
         example: (batch, channels, height, width) that kernels were packed for and routes measured on.
         largest_difference: of the logits or features from the given model's on noise of that shape, as a share of the
             largest of them.
@@ -26,6 +27,7 @@ class Done:
     position_biases: int = 0
     packed: int = 0
     unpacked: int = 0
+    compiled: bool = False
     example: tuple[int, ...] = ()
     largest_difference: float = 0.0
 
@@ -45,6 +47,8 @@ class Done:
             parts.append(f"kept {self.position_biases} position biases")
         if self.packed or self.unpacked:
             parts.append(f"packed {self.packed} of {self.packed + self.unpacked} layers' weights")
+        if self.compiled:
+            parts.append("compiled with frozen weights")
         what = "; ".join(parts) or "nothing to fold or to pack"
         batch, _, height, width = self.example
         return (
