@@ -47,8 +47,8 @@ def optimize(
             convolution kernels. One image of the size in the configuration where None.
         dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.
         compile: whether torch.compile multiplies and packs instead, and fuses the rest. It takes a quarter of a minute
-            and more for the example's shape, and as long again for each other one. It is for a PoolFormer, whose norms
-            and pooling it fuses; the others gain little by it on a CPU.
+            and more for the example's shape, and as long again for each other one. On a CPU it is for a PoolFormer, whose
+            norms and pooling it fuses; Twins and MaxViT are faster with packed weights and no compiler.
 
     Raises:
         TypeError: `model` is no model of transformers.
