@@ -21,7 +21,9 @@ def compile_frozen(model: nn.Module) -> None:
     from torch._inductor import config
 
     model.compile(dynamic=False)
-    compiled = model._compiled_call_impl
+    compiled = getattr(model, "_compiled_call_impl", None)  # private, where `compile` puts what it has made
+    if compiled is None:
+        return  # compiled, but its weights are not frozen
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with config.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
