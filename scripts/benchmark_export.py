@@ -28,6 +28,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
 from hf_vit_family import create_model, load_image_processor, load_model
 from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
+from hf_vit_family.acceleration.deployment.openvino_core import openvino_core
 from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.machine import processor_name
 from hf_vit_family.zoo.registry import VARIANTS
@@ -207,10 +208,8 @@ def int8_products_onnx(folder: Path) -> str:
 
 def int8_products_openvino(folder: Path) -> str:
     """How many convolutions and matrix products OpenVINO carries out in int8, after it has fused what it can."""
-    import openvino
-
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
-    graph = openvino.Core().compile_model(folder / "model.xml", "CPU", hints).get_runtime_model()
+    graph = openvino_core().compile_model(folder / "model.xml", "CPU", hints).get_runtime_model()
     infos = [operation.get_rt_info() for operation in graph.get_ops()]
     products = [info for info in infos if str(info["layerType"].value) in ("Convolution", "FullyConnected", "MatMul")]
     return share([str(info["runtimePrecision"].value) in ("u8", "i8") for info in products])

@@ -52,9 +52,9 @@ def open_onnx(folder: Path, dtype: str, batch_size: int, threads: int) -> Run:
 
 def open_openvino(folder: Path, dtype: str, batch_size: int, threads: int) -> Run:
     """Run model.xml on the CPU, compiled for the batch, in the precision that was asked for."""
-    import openvino
+    from ..deployment.openvino_core import openvino_core
 
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(folder / "model.xml")
     shape = model.inputs[0].get_partial_shape()
     shape[0] = batch_size

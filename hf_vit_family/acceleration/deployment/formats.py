@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .openvino_core import openvino_core
+
 # images (batch, channels, height, width), float32, to logits (batch, labels)
 Run = Callable[[np.ndarray], np.ndarray]
 INPUT, OUTPUT = "pixel_values", "logits"
@@ -93,10 +95,8 @@ def named(model: Any) -> Any:
 
 def open_openvino(folder: Path, threads: int | None = None) -> Run:
     """Run model.xml with OpenVINO on the CPU, in float32 also where the CPU would be faster in bf16."""
-    import openvino
-
     hints = {"INFERENCE_PRECISION_HINT": "f32"} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
-    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", hints)
+    compiled = openvino_core().compile_model(folder / "model.xml", "CPU", hints)
     return lambda pixel_values: compiled(pixel_values)[0]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .formats import INPUT
+from .openvino_core import openvino_core
 
 # what onnxruntime quantises: products with weights; products of activations with one another (attention), norms and
 # activations stay in float32, where int8 costs accuracy and saves little
@@ -63,7 +64,7 @@ def quantise_openvino(folder: Path, images: Sequence[np.ndarray]) -> None:
     import nncf
     import openvino
 
-    model = openvino.Core().read_model(folder / "model.xml")
+    model = openvino_core().read_model(folder / "model.xml")
     # SmoothQuant, which NNCF takes for transformers, moved the logits of the trained Twins and MaxViT by half of their
     # standard deviation; without it the error is a tenth of that
     without_smoothing = nncf.AdvancedQuantizationParameters(
