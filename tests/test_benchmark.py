@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -164,13 +166,24 @@ class TestSurroundings:
         torch.testing.assert_close(product.permute(0, 2, 3, 1).reshape(64, 64), left @ right.T, atol=1e-4, rtol=1e-4)
 
     @pytest.mark.parametrize(
-        ("load", "threads", "cores", "warned"),
-        [(0.4, 2, 2, False), (0.6, 2, 2, True), (1.2, 1, 2, False), (1.6, 1, 2, True), (None, 8, 1, False)],
+        ("others", "threads", "cores", "warned"),
+        [(0.2, 2, 2, False), (0.6, 2, 2, True), (1.2, 1, 2, False), (1.6, 1, 2, True), (None, 8, 1, False)],
     )
-    def test_a_busy_machine_is_told(self, load, threads, cores, warned):
-        warning = environment.busy(load, threads, cores)
+    def test_a_busy_machine_is_told(self, others, threads, cores, warned):
+        warning = environment.busy(others, threads, cores)
         assert (warning is not None) == warned
-        assert warning is None or (str(load) in warning and warning.endswith("."))
+        assert warning is None or (str(others) in warning and warning.endswith("."))
+
+    @pytest.mark.skipif(not environment.STAT.exists(), reason="the system has no /proc/stat")
+    def test_other_work_is_measured(self):
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            found = environment.busy_cores(1.0)
+            other.kill()
+        assert 0.3 < found <= (os.cpu_count() or 1) + 0.1
+
+    def test_other_work_is_the_load_where_nothing_tells_it(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(environment, "STAT", tmp_path / "absent")
+        assert environment.busy_cores() == environment.load_average()
 
     def test_the_allocator_is_stated(self, monkeypatch):
         monkeypatch.setenv("LD_PRELOAD", "")

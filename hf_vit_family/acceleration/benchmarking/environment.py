@@ -3,7 +3,9 @@
 
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ CAPABILITIES = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
 # variables that change how memory is handed out or how threads wait
 ALLOCATOR_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 THREAD_PREFIXES = ("OMP_", "KMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "TORCHINDUCTOR_")
+STAT = Path("/proc/stat")
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -66,22 +69,40 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def busy(load: float | None, threads: int, cores: int) -> str | None:
-    """The warning where the machine has no room for the benchmark's threads beside its load, otherwise None.
+def busy_cores(seconds: float = 0.3) -> float | None:
+    """Cores that other work keeps busy while this process sleeps, on average; None where the system does not tell.
 
-    Half a process is let pass: the load counts what this process did while it started.
+    From /proc/stat on Linux; elsewhere it is the load average, which counts what this process did in the last minute.
+    """
+    if not STAT.exists():
+        return load_average()
+    before, start = _busy_seconds(), time.perf_counter()
+    time.sleep(seconds)
+    return round((_busy_seconds() - before) / (time.perf_counter() - start), 2)
+
+
+def busy(others: float | None, threads: int, cores: int) -> str | None:
+    """The warning where the machine has no room for the benchmark's threads beside other work, otherwise None.
+
+    A quarter of a core is let pass, which no machine is without.
 
     Args:
-        load: of the last minute, as `load_average` gives it.
+        others: cores that are busy with other work, as `busy_cores` gives it.
         threads: that the benchmark runs on.
         cores: of the machine.
     """
-    if load is None or load + threads <= cores + 0.5:
+    if others is None or others + threads <= cores + 0.25:
         return None
     return (
-        f"The machine is busy: its load average is {load:g} and the benchmark takes {threads} of {cores} cores, so "
+        f"The machine is busy: other work keeps {others:g} of {cores} cores and the benchmark takes {threads}, so "
         "that figures are too slow and may spread."
     )
+
+
+def _busy_seconds() -> float:
+    """What all cores together have worked since the system started: not idle, and not waiting for a disk."""
+    user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, STAT.read_text().split(maxsplit=9)[1:9])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _allocator_variables() -> dict[str, str]:

@@ -116,7 +116,7 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
     if options.device.startswith("cuda"):
         torch.cuda.set_device(options.device if ":" in options.device else "cuda:0")
     machine = environment.describe(options.device)
-    warning = environment.busy(machine["load_average"], machine["threads"], machine["cores"])
+    warning = environment.busy(environment.busy_cores(), machine["threads"], machine["cores"])
     results = Results(
         command=command,
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
