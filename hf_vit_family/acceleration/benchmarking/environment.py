@@ -73,6 +73,9 @@ def busy_cores(seconds: float = 0.3) -> float | None:
     """Cores that other work keeps busy while this process sleeps, on average; None where the system does not tell.
 
     From /proc/stat on Linux; elsewhere it is the load average, which counts what this process did in the last minute.
+
+    Args:
+        seconds: how long to sleep.
     """
     if not STAT.exists():
         return load_average()
