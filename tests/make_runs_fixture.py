@@ -349,8 +349,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the release's folders lie")
     parser.add_argument("names", nargs="*", default=[*FAMILIES, *OTHER_WAYS], help="families (default: all)")
+    parser.add_argument("--replace", action="store_true", help="overwrite folders while the release is not out")
     arguments = parser.parse_args()
     release = arguments.folder.resolve()
+    for name in arguments.names:
+        if name not in FAMILIES | OTHER_WAYS:
+            parser.error(f"{name!r} was given; expected some of {', '.join(FAMILIES | OTHER_WAYS)}.")
+        if (release / name).exists() and not arguments.replace:
+            parser.error(f"{release / name} exists and is written once; before the release is out, say --replace.")
+    release.mkdir(parents=True, exist_ok=True)
     os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)
     for name in arguments.names:
