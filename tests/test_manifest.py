@@ -29,10 +29,10 @@ def installed_contents() -> dict[str, bytes]:
 
 @pytest.fixture
 def manifest(tmp_path) -> Path:
-    """A manifest of two earlier releases: 0.1.0 with another layers.py, 0.2.0 with another linear.py as well."""
+    """A manifest of two earlier releases: 0.1.0 with another layers.py, 0.2.0 with another modeling_base.py as well."""
     path = tmp_path / "manifest.json"
     first = installed_files() | {"layers.py": sha256(b"older")}
-    second = installed_files() | {"linear.py": sha256(b"old")}
+    second = installed_files() | {"modeling_base.py": sha256(b"old")}
     entries = [
         {"version": version, "date": "2026-01-01", "files": files}
         for version, files in (("0.1.0", first), ("0.2.0", second))
@@ -89,7 +89,7 @@ def test_code_belongs_to_every_release_that_holds_it(manifest):
     origin = released_code({"compat.py": files["compat.py"]}, manifest)
     assert origin.releases == {"compat.py": ("0.1.0", "0.2.0", INSTALLED)} == {"compat.py": origin.common}
     assert released_code(files, manifest).common == (INSTALLED,)
-    assert released_code(files | {"linear.py": b"old"}, manifest).common == ("0.2.0",)
+    assert released_code(files | {"modeling_base.py": b"old"}, manifest).common == ("0.2.0",)
     assert released_code({}, manifest).common == ()
 
 
@@ -103,9 +103,9 @@ def test_one_changed_byte_or_another_name_is_unknown(manifest):
 
 
 def test_files_of_two_releases_are_mixed(manifest):
-    origin = released_code({"layers.py": b"older", "linear.py": b"old"}, manifest)
+    origin = released_code({"layers.py": b"older", "modeling_base.py": b"old"}, manifest)
     assert origin.mixed and not origin.unknown
-    assert origin.releases == {"layers.py": ("0.1.0",), "linear.py": ("0.2.0",)}
+    assert origin.releases == {"layers.py": ("0.1.0",), "modeling_base.py": ("0.2.0",)}
 
 
 def test_a_release_is_appended_once(manifest):

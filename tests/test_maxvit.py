@@ -1,9 +1,12 @@
 """What is special to MaxViT: masked windows and grids, TensorFlow's padding, its two kinds of bias, its BatchNorm."""
 
+import copy
+
 import pytest
 import timm
 import torch
 from families import SPECS, images, randomise
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import hf_vit_family as hfvf
@@ -15,7 +18,7 @@ from hf_vit_family.models.layers import (
     window_partition,
     window_reverse,
 )
-from hf_vit_family.models.modeling_maxvit import HfvfMaxVitBatchNorm, HfvfMaxVitPreTrainedModel
+from hf_vit_family.models.modeling_maxvit import HfvfMaxVitMBConv, HfvfMaxVitPreTrainedModel, norm_and_activate
 from hf_vit_family.models.relative_position import relative_log_coordinates, relative_position_index
 
 SPEC = SPECS["maxvit"]
@@ -143,23 +146,32 @@ def test_tanh_gelu_equals_torchs(dtype):
 
 def test_a_checkpointed_batch_counts_once_in_the_statistics():
     config = hfvf.create_model(SPEC.small, **SPEC.tiny).config
-    norm = HfvfMaxVitBatchNorm(config, 4, "gelu_pytorch_tanh").train()
-    hidden_states = images(2, (4, 4))[:, :1].expand(-1, 4, -1, -1).clone().requires_grad_()
-    checkpoint(norm, hidden_states, use_reentrant=False).sum().backward()
-    assert norm.num_batches_tracked == 1
-    mean = hidden_states.detach().mean(dim=(0, 2, 3))
-    torch.testing.assert_close(norm.running_mean, config.batch_norm_momentum * mean)
+    block = randomise(HfvfMaxVitMBConv(config, 3, 3, 2, 0.0)).train()
+    twin = copy.deepcopy(block)
+    pixel_values = images(2, (8, 8))
+    block(pixel_values).sum().backward()
+    checkpoint(twin, pixel_values, use_reentrant=False).sum().backward()
+    assert twin.norm1.num_batches_tracked == 1 and twin.norm1.momentum == config.batch_norm_momentum
+    for (name, one), (_, other) in zip(block.named_buffers(), twin.named_buffers(), strict=True):
+        assert torch.equal(one, other), name
+    for (name, one), (_, other) in zip(block.named_parameters(), twin.named_parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
 
 
-def test_activation_in_place_leaves_the_input_alone():
-    config = hfvf.create_model(SPEC.small, **SPEC.tiny).config
-    norm = HfvfMaxVitBatchNorm(config, 4, "gelu_pytorch_tanh").eval()
+@pytest.mark.parametrize("hooked", [False, True])
+def test_activation_in_place_leaves_alone_what_others_see(hooked):
+    norm, gelu = randomise(nn.BatchNorm2d(4)).eval(), TanhGelu()
     hidden_states = torch.randn(2, 4, 5, 5).to(memory_format=torch.channels_last)
-    before = hidden_states.clone()
+    before, seen = hidden_states.clone(), []
+    if hooked:
+        norm.register_forward_hook(lambda module, given, output: seen.append(output))
     with torch.inference_mode():
-        fast = norm(hidden_states)
+        given = norm_and_activate(norm, gelu, hidden_states)
+        expected = norm(hidden_states)
     assert torch.equal(hidden_states, before)
-    torch.testing.assert_close(fast, norm(hidden_states).detach())
+    torch.testing.assert_close(given, nn.functional.gelu(expected, approximate="tanh"))
+    if hooked:
+        assert torch.equal(seen[0], expected)
 
 
 def test_windows_follow_the_image_size_at_construction():

@@ -116,11 +116,15 @@ def test_files_of_two_releases_are_told(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(manifest.released_code, "__defaults__", (path,))
     assert verify(folder).release == manifest.INSTALLED and verify(folder).trusted
     (folder / "layers.py").write_bytes(b"# older\n")
-    other = folder / "linear.py"
-    old_linear = {**old, "linear.py": manifest.sha256(b"# old\n")}
-    path.write_text(json.dumps({"releases": [{"version": "0.0.9", "date": "2026-01-01", "files": old_linear}]}))
+    other = folder / "modeling_base.py"
+    old_base = {**old, "modeling_base.py": manifest.sha256(b"# old\n")}
+    path.write_text(json.dumps({"releases": [{"version": "0.0.9", "date": "2026-01-01", "files": old_base}]}))
     text = reasons(folder)
-    assert "The code is mixed" in text and "layers.py of 0.0.9" in text and f"linear.py of {manifest.INSTALLED}" in text
+    assert (
+        "The code is mixed" in text
+        and "layers.py of 0.0.9" in text
+        and f"modeling_base.py of {manifest.INSTALLED}" in text
+    )
     other.write_bytes(b"# old\n")
     assert verify(folder).release == "0.0.9" and verify(folder).trusted
 
@@ -189,8 +193,8 @@ def test_what_else_would_bring_code_is_told(folder, name, values, message):
 
 
 def test_a_missing_neighbour_is_told(folder):
-    (folder / "linear.py").unlink()
-    assert "imports linear.py, which the repository does not hold" in reasons(folder)
+    (folder / "modeling_base.py").unlink()
+    assert "imports modeling_base.py, which the repository does not hold" in reasons(folder)
 
 
 def test_known_files_that_nothing_refers_to_are_no_danger(folder):

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 
-from .linear import ChannelsLinear
-
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Stochastic depth rates of every block, growing linearly from 0 at the first block to `rate` at the last.
@@ -91,6 +89,7 @@ def dense_memory(hidden_states: torch.Tensor) -> torch.Tensor | None:
         or hidden_states.dtype not in (torch.float32, torch.float64)  # half precision would round after each step
         or (torch.is_grad_enabled() and hidden_states.requires_grad)
         or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
     ):
         return None
     if hidden_states.is_contiguous():
@@ -98,6 +97,20 @@ def dense_memory(hidden_states: torch.Tensor) -> torch.Tensor | None:
     if hidden_states.ndim == 4 and hidden_states.is_contiguous(memory_format=torch.channels_last):
         return hidden_states.permute(0, 2, 3, 1).view(-1)
     return None
+
+
+def is_untouched(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a layer is of just this class and nobody looks on or steps in, so that its work may be done elsewhere.
+
+    Adapters, quantisation and parametrisations change a layer's class or its weight's, others set hooks or a `forward`
+    of the layer's own.
+    """
+    return (
+        type(layer) is kind
+        and "forward" not in vars(layer)
+        and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+        and all(type(parameter) is nn.Parameter for parameter in layer._parameters.values() if parameter is not None)
+    )
 
 
 def activation_layer(name: str) -> nn.Module:
@@ -110,15 +123,13 @@ class Mlp(nn.Module):
 
     # of hidden channels on a CPU: what fits its caches, and an allocator reuses without new pages
     bytes_at_once = 2**22
-    gelus = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 
     def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str, dropout: float = 0.0):
         super().__init__()
         self.intermediate_size = intermediate_size
-        self.fc1 = ChannelsLinear(hidden_size, intermediate_size)
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
         self.activation = activation_layer(hidden_act)
-        self.gelu = self.gelus.get(hidden_act)
-        self.fc2 = ChannelsLinear(intermediate_size, hidden_size)
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -139,12 +150,7 @@ class Mlp(nn.Module):
 
     def transform(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., C) to (..., C), in one go."""
-        # whoever replaced the first layer, with an adapter for example, left one that knows its own output alone
-        if self.gelu is not None and type(self.fc1) is ChannelsLinear:
-            hidden_states = self.fc1.then_gelu(hidden_states, self.activation, self.gelu)
-        else:
-            hidden_states = self.activation(self.fc1(hidden_states))
-        return self.dropout(self.fc2(self.dropout(hidden_states)))
+        return self.dropout(self.fc2(self.dropout(self.activation(self.fc1(hidden_states)))))
 
 
 SHORT_ROW = 256  # keys; eager attention keeps all weights for the backward pass, which longer rows make too many

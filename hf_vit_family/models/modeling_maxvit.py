@@ -12,7 +12,9 @@ Shapes: B batch, C channels, H height, W width, N tokens of a window. Maps are (
 tokens (B, H, W, C); one is a view of the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
@@ -40,13 +42,13 @@ from .layers import (
     eager_attention_forward,
     grid_partition,
     grid_reverse,
+    is_untouched,
     merge_heads,
     pad_to_multiple,
     padding_mask,
     window_partition,
     window_reverse,
 )
-from .linear import ChannelsLinear
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 from .relative_position import (
     HfvfRelativePositionMlp,
@@ -56,77 +58,78 @@ from .relative_position import (
 )
 
 
-class HfvfMaxVitBatchNorm(nn.BatchNorm2d):
-    """BatchNorm, then an activation, that counts a batch once where activation checkpointing runs it a second time.
+def batch_norm(config: HfvfMaxVitConfig, channels: int) -> nn.BatchNorm2d:
+    """A BatchNorm with the configuration's epsilon and momentum."""
+    return nn.BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
 
-    The recomputation happens inside the backward pass; there it normalises by the batch as before and leaves the
-    running statistics alone.
 
-    Args:
-        activation: a name transformers knows, or None.
+def norm_and_activate(norm: nn.Module, activation: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+    """`activation(norm(hidden_states))`, in place where nobody looks on, as fresh memory is dear for large maps."""
+    normed = norm(hidden_states)
+    if is_untouched(norm, nn.BatchNorm2d) and is_untouched(activation, TanhGelu):
+        memory = dense_memory(normed)
+        if memory is not None:
+            activation.write(memory, memory)
+            return normed
+    return activation(normed)
+
+
+@contextmanager
+def kept_statistics(module: nn.Module) -> Iterator[None]:
+    """The running statistics of a module's BatchNorms stay, and yet it normalises by the batch in training."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
+
+
+def is_recomputed() -> bool:
+    """Whether activation checkpointing runs a module a second time, which happens inside the backward pass.
+
+    torch.compile recomputes what it checkpoints without repeating side effects.
     """
-
-    def __init__(self, config: HfvfMaxVitConfig, channels: int, activation: str | None = None):
-        super().__init__(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
-        self.activation = None if activation is None else activation_layer(activation)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
-        # torch.compile recomputes what it checkpoints without repeating side effects
-        if self.training and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
-            # copies, as the recomputation has to save as many tensors as the first pass
-            statistics = (self.running_mean.clone(), self.running_var.clone())
-            normed = F.batch_norm(hidden_states, *statistics, self.weight, self.bias, training=True, eps=self.eps)
-        else:
-            normed = super().forward(hidden_states)
-        if isinstance(self.activation, TanhGelu):
-            memory = dense_memory(normed)
-            if memory is not None:  # nobody else has seen it, and fresh memory is dear for large maps
-                self.activation.write(memory, memory)
-                return normed
-        return normed if self.activation is None else self.activation(normed)
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
-class HfvfMaxVitDepthwiseConv(nn.Conv2d):
-    """A depthwise convolution that autocast leaves in fp32 when a CPU trains it.
+# TensorFlow's "SAME" pads an odd side of a map by one at both ends and an even side at its end alone, which torch's
+# convolution cannot be told: it is given a padded map. A depthwise kernel on a CPU gets a row or column of zeros in
+# front instead, and padding at both ends: the same sums without a copy of the map, which takes up to five times longer.
 
-    oneDNN has no fast bf16 kernel for the gradient of a depthwise convolution of stride 2: with it, a training step of
-    a small MaxViT took more than twice as long.
+
+def pad_same(hidden_states: torch.Tensor) -> torch.Tensor:
+    """A map (B, C, H, W) padded as "SAME" does for a 3x3 convolution of stride 2."""
+    return F.pad(hidden_states, (hidden_states.shape[3] % 2, 1, hidden_states.shape[2] % 2, 1))
+
+
+def kernel_same(weight: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+    """A 3x3 kernel that does the same for an unpadded map where a convolution of stride 2 pads every side by one."""
+    return F.pad(weight, (1 - hidden_states.shape[3] % 2, 0, 1 - hidden_states.shape[2] % 2, 0))
+
+
+def convolve_same(convolution: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+    """A 3x3 convolution of stride 2 that does not pad by itself, with "SAME" padding.
+
+    Returns:
+        (B, C', ceil(H / 2), ceil(W / 2)).
     """
-
-    def _conv_forward(
-        self, hidden_states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
-        on_cpu = hidden_states.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if self.groups == 1 or not on_cpu or not torch.is_grad_enabled():
-            return super()._conv_forward(hidden_states, weight, bias)
-        with torch.autocast("cpu", enabled=False):
-            return super()._conv_forward(hidden_states.float(), weight.float(), None if bias is None else bias.float())
-
-
-class HfvfMaxVitDownConv(HfvfMaxVitDepthwiseConv):
-    """A 3x3 convolution of stride 2, padded by one on each side or as TensorFlow's "SAME" pads.
-
-    TensorFlow pads an odd side by one at both ends and an even side at its end alone, which torch's convolution cannot
-    be told. A depthwise kernel on a CPU gets a row or column of zeros in front for it instead, and padding at both
-    ends: the same sums without a padded copy of the map, which takes up to twice as long.
-    """
-
-    def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, groups: int = 1, bias: bool = False):
-        super().__init__(channels, out_channels, 3, stride=2, padding=1, groups=groups, bias=bias)
-        self.same = config.conv_padding == "same"
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2))."""
-        height, width = hidden_states.shape[2:]
-        odd = (height % 2, width % 2)
-        if not self.same or odd == (1, 1):
-            return super().forward(hidden_states)
-        if self.groups > 1 and hidden_states.device.type == "cpu" and not torch.compiler.is_compiling():
-            weight = F.pad(self.weight, (1 - odd[1], 0, 1 - odd[0], 0))
-            return self._conv_forward(hidden_states, weight, self.bias)
-        hidden_states = F.pad(hidden_states, (odd[1], 1, odd[0], 1))
-        return F.conv2d(hidden_states, self.weight, self.bias, self.stride, groups=self.groups)
+    by_kernel = (
+        is_untouched(convolution, nn.Conv2d)
+        and convolution.groups > 1
+        and hidden_states.device.type == convolution.weight.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+    if by_kernel:
+        kernel = kernel_same(convolution.weight, hidden_states)
+        return F.conv2d(hidden_states, kernel, convolution.bias, stride=2, padding=1, groups=convolution.groups)
+    return convolution(pad_same(hidden_states))
 
 
 class HfvfMaxVitStem(nn.Module):
@@ -135,13 +138,18 @@ class HfvfMaxVitStem(nn.Module):
     def __init__(self, config: HfvfMaxVitConfig):
         super().__init__()
         channels, out_channels = config.stem_hidden_sizes
-        self.conv1 = HfvfMaxVitDownConv(config, config.num_channels, channels, bias=config.stem_bias)
-        self.norm1 = HfvfMaxVitBatchNorm(config, channels, config.conv_act)
+        self.same = config.conv_padding == "same"
+        padding = 0 if self.same else 1
+        self.conv1 = nn.Conv2d(config.num_channels, channels, 3, stride=2, padding=padding, bias=config.stem_bias)
+        self.norm1 = batch_norm(config, channels)
+        self.activation1 = activation_layer(config.conv_act)
         self.conv2 = nn.Conv2d(channels, out_channels, 3, padding=1, bias=config.stem_bias)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
-        return self.conv2(self.norm1(self.conv1(pixel_values)))
+        with kept_statistics(self) if is_recomputed() else nullcontext():
+            hidden_states = convolve_same(self.conv1, pixel_values) if self.same else self.conv1(pixel_values)
+            return self.conv2(norm_and_activate(self.norm1, self.activation1, hidden_states))
 
 
 class HfvfMaxVitSqueezeExcitation(nn.Module):
@@ -193,27 +201,49 @@ class HfvfMaxVitMBConv(nn.Module):
         inner_channels = int((out_channels if config.expand_output else channels) * config.expansion_ratio)
         squeezed_channels = int((out_channels if config.expand_output else inner_channels) * config.squeeze_ratio)
         self.shortcut = HfvfMaxVitShortcut(config, channels, out_channels) if stride > 1 else None
-        self.pre_norm = HfvfMaxVitBatchNorm(config, channels)
+        self.pre_norm = batch_norm(config, channels)
         self.conv1 = nn.Conv2d(channels, inner_channels, 1, bias=False)
-        self.norm1 = HfvfMaxVitBatchNorm(config, inner_channels, config.conv_act)
-        if stride > 1:
-            self.conv2 = HfvfMaxVitDownConv(config, inner_channels, inner_channels, groups=inner_channels)
-        else:
-            self.conv2 = HfvfMaxVitDepthwiseConv(
-                inner_channels, inner_channels, 3, padding=1, groups=inner_channels, bias=False
-            )
-        self.norm2 = HfvfMaxVitBatchNorm(config, inner_channels, config.conv_act)
+        self.norm1 = batch_norm(config, inner_channels)
+        self.activation1 = activation_layer(config.conv_act)
+        self.same = stride > 1 and config.conv_padding == "same"
+        self.conv2 = nn.Conv2d(
+            inner_channels,
+            inner_channels,
+            3,
+            stride=stride,
+            padding=0 if self.same else 1,
+            groups=inner_channels,
+            bias=False,
+        )
+        self.norm2 = batch_norm(config, inner_channels)
+        self.activation2 = activation_layer(config.conv_act)
         self.squeeze_excitation = HfvfMaxVitSqueezeExcitation(inner_channels, max(squeezed_channels, 1))
         self.conv3 = nn.Conv2d(inner_channels, out_channels, 1, bias=config.conv_bias)
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
-        residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
-        hidden_states = self.norm1(self.conv1(self.pre_norm(hidden_states)))
-        hidden_states = self.norm2(self.conv2(hidden_states))
-        hidden_states = self.conv3(self.squeeze_excitation(hidden_states))
-        return residual + self.drop_path(hidden_states)
+        with kept_statistics(self) if is_recomputed() else nullcontext():
+            residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
+            hidden_states = self.conv1(self.pre_norm(hidden_states))
+            hidden_states = self.depthwise(norm_and_activate(self.norm1, self.activation1, hidden_states))
+            hidden_states = norm_and_activate(self.norm2, self.activation2, hidden_states)
+            hidden_states = self.conv3(self.squeeze_excitation(hidden_states))
+            return residual + self.drop_path(hidden_states)
+
+    def depthwise(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The convolution of each channel by itself, (B, C, H, W) to (B, C, H / stride, W / stride).
+
+        Autocast leaves it in fp32 when a CPU trains it: oneDNN has no fast bf16 kernel for the gradient of one of
+        stride 2, with which a training step of a small MaxViT took more than twice as long.
+        """
+        convolve = partial(convolve_same, self.conv2) if self.same else self.conv2
+        on_cpu = hidden_states.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        halved = any(parameter.dtype != torch.float32 for parameter in self.conv2.parameters())
+        if not on_cpu or not torch.is_grad_enabled() or halved:
+            return convolve(hidden_states)
+        with torch.autocast("cpu", enabled=False):
+            return convolve(hidden_states.float())
 
 
 class HfvfMaxVitAttention(nn.Module):
@@ -229,10 +259,10 @@ class HfvfMaxVitAttention(nn.Module):
         self.scaling = self.head_size**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = False
-        self.q_proj = ChannelsLinear(channels, channels)
-        self.k_proj = ChannelsLinear(channels, channels)
-        self.v_proj = ChannelsLinear(channels, channels)
-        self.o_proj = ChannelsLinear(channels, out_channels)
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(channels, channels)
+        self.v_proj = nn.Linear(channels, channels)
+        self.o_proj = nn.Linear(channels, out_channels)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.window = window = config.window_height_width
         num_heads = channels // self.head_size

@@ -24,21 +24,17 @@ from .layers import DropPath, drop_path_rates
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 
 
-class HfvfPoolFormerGroupNorm(nn.GroupNorm):
-    """Normalises over channels and positions of a map together: group norm with one group."""
+def group_norm(channels: int, eps: float, bias: bool = True) -> nn.GroupNorm:
+    """A norm over channels and positions of a map together: one group."""
+    norm = nn.GroupNorm(1, channels, eps=eps)
+    if not bias:
+        norm.register_parameter("bias", None)  # torch 2.11 has no argument for it
+    return norm
 
-    def __init__(self, channels: int, eps: float, bias: bool = True):
-        super().__init__(1, channels, eps=eps)
-        if not bias:
-            self.register_parameter("bias", None)
 
-
-class HfvfPoolFormerChannelLayerNorm(nn.LayerNorm):
-    """LayerNorm over the channels of a map (B, C, H, W)."""
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
-        return super().forward(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+def norm_over_channels(norm: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+    """A LayerNorm over the channels of a map (B, C, H, W)."""
+    return norm(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class HfvfPoolFormerStarReLU(nn.Module):
@@ -93,9 +89,9 @@ class HfvfPoolFormerLayer(GradientCheckpointingLayer):
     def __init__(self, config: HfvfPoolFormerConfig, stage: int, drop_path_rate: float):
         super().__init__()
         channels = config.hidden_sizes[stage]
-        self.norm1 = HfvfPoolFormerGroupNorm(channels, config.norm_eps, config.norm_bias)
+        self.norm1 = group_norm(channels, config.norm_eps, config.norm_bias)
         self.token_mixer = HfvfPoolFormerPooling(config.pool_size)
-        self.norm2 = HfvfPoolFormerGroupNorm(channels, config.norm_eps, config.norm_bias)
+        self.norm2 = group_norm(channels, config.norm_eps, config.norm_bias)
         self.mlp = HfvfPoolFormerMlp(config, channels)
         self.drop_path = DropPath(drop_path_rate)
         self.layer_scale_init_value = config.layer_scale_init_value
@@ -140,12 +136,12 @@ class HfvfPoolFormerStem(nn.Module):
         )
         self.norm = None
         if config.downsample_norm:
-            self.norm = HfvfPoolFormerChannelLayerNorm(channels, eps=1e-6, bias=config.norm_bias)
+            self.norm = nn.LayerNorm(channels, eps=1e-6, bias=config.norm_bias)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, num_channels, H, W) to (B, C, H / 4, W / 4)."""
         hidden_states = self.convolution(pixel_values)
-        return hidden_states if self.norm is None else self.norm(hidden_states)
+        return hidden_states if self.norm is None else norm_over_channels(self.norm, hidden_states)
 
 
 class HfvfPoolFormerDownsample(nn.Module):
@@ -156,14 +152,16 @@ class HfvfPoolFormerDownsample(nn.Module):
         channels, out_channels = config.hidden_sizes[stage - 1 : stage + 1]
         self.norm = None
         if config.downsample_norm:
-            self.norm = HfvfPoolFormerChannelLayerNorm(channels, eps=1e-6, bias=config.norm_bias)
+            self.norm = nn.LayerNorm(channels, eps=1e-6, bias=config.norm_bias)
         self.convolution = nn.Conv2d(
             channels, out_channels, config.downsample_size, config.downsample_stride, config.downsample_padding
         )
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H / 2, W / 2)."""
-        return self.convolution(hidden_states if self.norm is None else self.norm(hidden_states))
+        if self.norm is not None:
+            hidden_states = norm_over_channels(self.norm, hidden_states)
+        return self.convolution(hidden_states)
 
 
 class HfvfPoolFormerStage(nn.Module):
@@ -229,7 +227,7 @@ class HfvfPoolFormerModel(HfvfPoolFormerPreTrainedModel):
         self.stages = nn.ModuleList([HfvfPoolFormerStage(config, stage, rates[stage]) for stage in range(len(rates))])
         self.norm = None
         if add_pooling_layer and config.final_norm == "group_norm":
-            self.norm = HfvfPoolFormerGroupNorm(config.hidden_size, config.norm_eps)
+            self.norm = group_norm(config.hidden_size, config.norm_eps)
         elif add_pooling_layer:
             self.norm = nn.LayerNorm(config.hidden_size, eps=1e-6)
         self.post_init()

@@ -42,7 +42,6 @@ from .layers import (
     window_partition,
     window_reverse,
 )
-from .linear import ChannelsLinear
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 
 
@@ -60,10 +59,10 @@ class HfvfTwinsAttention(nn.Module):
         self.scaling = self.head_size**-0.5
         self.attention_dropout = config.attention_dropout
         self.is_causal = False
-        self.q_proj = ChannelsLinear(channels, channels)
-        self.k_proj = ChannelsLinear(channels, channels)
-        self.v_proj = ChannelsLinear(channels, channels)
-        self.o_proj = ChannelsLinear(channels, channels)
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(channels, channels)
+        self.v_proj = nn.Linear(channels, channels)
+        self.o_proj = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def attend(

@@ -6,50 +6,66 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...models.modeling_maxvit import (
-    HfvfMaxVitBatchNorm,
-    HfvfMaxVitDownConv,
     HfvfMaxVitMBConv,
     HfvfMaxVitStem,
     HfvfMaxVitTransformer,
+    convolve_same,
+    kernel_same,
+    pad_same,
 )
 from ...models.relative_position import relative_log_coordinates, relative_position_index
 from . import onednn
 from .folding import fold_norm_before, fold_norm_behind, fold_scale_behind
-from .packed import PackedConv2d, activated
+from .packed import PackedConv2d, activated, unseen
 from .report import Done
 
 
 class FoldedStem(HfvfMaxVitStem):
-    """The stem with its norm folded; `norm1` is the activation that is left of it."""
+    """The stem with its norm folded."""
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
-        return self.conv2(activated(self.conv1, pixel_values, self.norm1))
+        convolve = activated_same if self.same else activated
+        return self.conv2(convolve(self.conv1, pixel_values, self.activation1))
 
 
 class FoldedMBConv(HfvfMaxVitMBConv):
-    """MBConv with its norms folded; `norm1` and `norm2` are the activations that are left of them."""
+    """MBConv with its norms folded."""
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
         residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
-        hidden_states = activated(self.conv1, hidden_states, self.norm1)
-        hidden_states = activated(self.conv2, hidden_states, self.norm2)
+        hidden_states = activated(self.conv1, hidden_states, self.activation1)
+        convolve = activated_same if self.same else activated
+        hidden_states = convolve(self.conv2, hidden_states, self.activation2)
         return residual + self.conv3(self.squeeze_excitation(hidden_states))
 
 
-class PackedDownConv(PackedConv2d, HfvfMaxVitDownConv):
-    """The convolution of stride 2 whose kernel for the input's parity is padded and packed once."""
+class PackedSameConv2d(PackedConv2d):
+    """A convolution of stride 2 with TensorFlow's padding, whose kernel for the map's parity is padded and packed once.
 
-    plainly = HfvfMaxVitDownConv.forward
+    As any nn.Conv2d it is called with a padded map; `then` takes the unpadded one.
+    """
+
+    forward = nn.Conv2d.forward
+
+    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2)), by torch."""
+        if self.groups == 1:
+            return self(pad_same(hidden_states))
+        kernel = kernel_same(self.weight, hidden_states)
+        return F.conv2d(hidden_states, kernel, self.bias, stride=2, padding=1, groups=self.groups)
 
     def by_onednn(self, hidden_states: torch.Tensor, post_op: onednn.PostOp) -> torch.Tensor:
         """(B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2))."""
-        odd = (hidden_states.shape[2] % 2, hidden_states.shape[3] % 2)
-        if not self.same or odd == (1, 1):
-            return self.convolve(hidden_states, (), lambda: self.weight, self.padding, post_op)
-        front = (1 - odd[1], 0, 1 - odd[0], 0)
-        return self.convolve(hidden_states, odd, lambda: F.pad(self.weight, front), self.padding, post_op)
+        return self.convolve(hidden_states, (), lambda: kernel_same(self.weight, hidden_states), (1, 1), post_op)
+
+
+def activated_same(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
+    """`activated`, with TensorFlow's padding in front."""
+    if isinstance(layer, PackedSameConv2d) and unseen(layer, activation):
+        return layer.then(hidden_states, activation)
+    return activation(convolve_same(layer, hidden_states))
 
 
 class CachedPositionBias(nn.Module):
@@ -68,12 +84,13 @@ class CachedPositionBias(nn.Module):
         return self.bias
 
 
-def pack_down_convolutions(model: nn.Module) -> None:
-    """Make every convolution of stride 2 a packed one, in place."""
+def pack_same_convolutions(model: nn.Module) -> None:
+    """Let every packed convolution with TensorFlow's padding do the padding itself, in place."""
     for module in model.modules():
-        if type(module) is HfvfMaxVitDownConv:
-            module.__class__ = PackedDownConv
-            module.prepare()
+        if isinstance(module, HfvfMaxVitStem | HfvfMaxVitMBConv) and module.same:
+            convolution = module.conv1 if isinstance(module, HfvfMaxVitStem) else module.conv2
+            if type(convolution) is PackedConv2d:
+                convolution.__class__ = PackedSameConv2d
 
 
 def fold(model: nn.Module, done: Done) -> None:
@@ -98,9 +115,8 @@ def fold(model: nn.Module, done: Done) -> None:
 
 def _fold_behind(module: nn.Module, numbers: tuple[str, ...], done: Done) -> None:
     for number in numbers:
-        norm: HfvfMaxVitBatchNorm = getattr(module, f"norm{number}")
-        fold_norm_behind(getattr(module, f"conv{number}"), norm)
-        setattr(module, f"norm{number}", nn.Identity() if norm.activation is None else norm.activation)
+        fold_norm_behind(getattr(module, f"conv{number}"), getattr(module, f"norm{number}"))
+        setattr(module, f"norm{number}", nn.Identity())
         done.batch_norms += 1
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from transformers.activations import GELUActivation, SiLUActivation
 
 from ...models.layers import TanhGelu
-from ...models.linear import is_plain_cpu_inference
 
 OPERATORS = (
     "_linear_pointwise",
@@ -58,8 +60,24 @@ def post_op(activation: nn.Module) -> PostOp | None:
 
 
 def serves(values: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether a call is plain inference on a CPU."""
-    return not torch.compiler.is_compiling() and values.numel() > 0 and is_plain_cpu_inference(values, weight)
+    """Whether a call is plain inference on a CPU: whatever else looks at operations knows only the public ones."""
+    return (
+        not torch.is_grad_enabled()
+        and values.numel() > 0
+        and values.ndim >= weight.ndim  # torch's layers take a single example too
+        and type(values) is torch.Tensor
+        and type(weight) is nn.Parameter
+        and values.dtype == weight.dtype
+        and values.device.type == weight.device.type == "cpu"
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not is_in_torch_dispatch_mode()  # counters of operations, for example
+        # vmap, and derivatives in forward mode, which no_grad leaves on
+        and peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+    )
 
 
 def pack_linear(weight: torch.Tensor, rows: int) -> torch.Tensor:

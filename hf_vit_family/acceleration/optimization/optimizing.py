@@ -91,7 +91,7 @@ def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None, pa
     if packed and model.device.type == "cpu" and onednn.available() and onednn.computes(model.dtype):
         for module in model.modules():
             pack(module)
-        maxvit.pack_down_convolutions(model)
+        maxvit.pack_same_convolutions(model)
     return model.to(memory_format=torch.channels_last)
 
 

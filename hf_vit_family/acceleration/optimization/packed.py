@@ -1,20 +1,18 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Linear and convolution layers for inference on a CPU, with packed weights and the activation inside the product.
 
-Each is a subclass of torch's own layer with its weight and bias as they were, and computes what that layer computes:
-adapters wrap it, quantisation replaces its weight, hooks see its output, as with any other. A block that has an
-activation behind it asks for both at once with `activated`.
+Each is a subclass of torch's own layer with its weight and bias as they were, made and called as that one and with the
+same results: adapters wrap it, quantisation replaces its weight, hooks see its output, as with any other. A block that
+has an activation behind it asks for both at once with `activated`.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...models.linear import ChannelsLinear
-from ...models.modeling_maxvit import HfvfMaxVitDepthwiseConv
 from . import onednn
 
 SMALLEST_PRODUCT = 2**17  # multiplications below which the call costs more than it saves
@@ -25,18 +23,16 @@ class Packed(nn.Module):
     """What the packed layers share.
 
     Attributes:
-        onednn: whether to take oneDNN's route; `routes` decides.
+        onednn: whether to take oneDNN's route; `routes` decides. A layer that was made as torch's is, does not.
         known_size: the input's shape that the layer is prepared for, or None.
         watch: told of every call, with the input and the activation behind it, while the layer is prepared.
     """
 
-    def prepare(self) -> None:
-        """Set the attributes of a layer that was of torch's own class."""
-        self.onednn = onednn.available()
-        self.known_size: tuple[int, ...] | None = None
-        self.watch: Callable[[nn.Module, torch.Tensor, nn.Module], None] | None = None
-        self._packed: dict[Hashable, torch.Tensor] = {}
-        self._packed_of: tuple[torch.Tensor, int] | None = None
+    onednn: bool = False
+    known_size: tuple[int, ...] | None = None
+    watch: Callable[[nn.Module, torch.Tensor, nn.Module], None] | None = None
+    _packed: Mapping[Hashable, torch.Tensor] = {}
+    _packed_of: tuple[torch.Tensor, int] | None = None
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """As torch's layer."""
@@ -126,18 +122,23 @@ class PackedConv2d(Packed, nn.Conv2d):
 
 
 def pack(layer: nn.Module) -> None:
-    """Make a layer of torch's own class, or of ours in its place, a packed one; leave any other as it is."""
-    if type(layer) in (nn.Linear, ChannelsLinear):
+    """Make a layer of torch's own class a packed one; leave any other as it is, and one that pads in its own way."""
+    if type(layer) is nn.Linear:
         layer.__class__ = PackedLinear
-    elif type(layer) in (nn.Conv2d, HfvfMaxVitDepthwiseConv):
+    elif type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         layer.__class__ = PackedConv2d
     else:
         return
-    layer.prepare()
+    layer.onednn = onednn.available()
 
 
 def activated(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
     """`activation(layer(hidden_states))`, in one product where nobody looks at what lies between the two."""
-    if isinstance(layer, Packed) and not layer._forward_hooks and not activation._forward_pre_hooks:
+    if unseen(layer, activation):
         return layer.then(hidden_states, activation)
     return activation(layer(hidden_states))
+
+
+def unseen(layer: nn.Module, activation: nn.Module) -> bool:
+    """Whether a layer is packed and no hook looks at what lies between it and its activation."""
+    return isinstance(layer, Packed) and not layer._forward_hooks and not activation._forward_pre_hooks

@@ -35,7 +35,7 @@ def _convolve(convolution: HfvfMaxVitMBConv, tokens: torch.Tensor) -> torch.Tens
         return with_residual(tokens, stencil(tokens, 3, padding=1))
     _, height, width = tokens.shape
     # "same" pads an odd side at both ends and an even one at its end alone, "symmetric" every side at both ends
-    left, top = (side % 2 if convolution.conv2.same else 1 for side in (width, height))
+    left, top = (side % 2 if convolution.same else 1 for side in (width, height))
     pooled = stencil(tokens, 2, 2, (0, width % 2, 0, height % 2))
     return with_residual(pooled, stencil(tokens, 3, 2, (left, 1, top, 1)))
 
