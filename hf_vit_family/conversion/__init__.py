@@ -18,6 +18,7 @@ from ..sources import download_weights, read_safetensors
 from ..zoo.labels import label_maps
 from ..zoo.registry import (
     FAMILIES,
+    LABEL_KEYS,
     Checkpoint,
     Variant,
     classification_class,
@@ -26,11 +27,14 @@ from ..zoo.registry import (
     variant_config,
 )
 from .layout import FusedProjection, StateDict, TimmLayout
+from .modules import architecture, built_with, check_equal, check_head, unwrapped
 from .poolformer import transformers_layout
 
 # modules of this package by model type; each has `timm_layout(config)`, and where windows have tables
 # `adapt_state_dict(state_dict, config)` and `timm_overrides(module, config)`
 LAYOUT_MODULES = {"hfvf_poolformer": "poolformer", "hfvf_twins": "twins", "hfvf_maxvit": "maxvit"}
+# overrides that only say how large a timm model in memory is; with any other the answers are meant to differ
+SHAPES = {"depths", "hidden_sizes", "num_attention_heads", "mlp_ratios", "attn_implementation"}
 
 
 def timm_to_native(
@@ -49,8 +53,15 @@ def timm_to_native(
         ValueError: the family has no layout, or a tensor has no place or is missing.
     """
     layout = layout or timm_layout(config)
-    native = layout.to_native(state_dict, native_shapes(config))
-    return adapt_state_dict(native, config)
+    shapes = native_shapes(config)
+    native = adapt_state_dict(layout.to_native(state_dict, shapes), config)
+    wrong = [name for name, tensor in native.items() if tensor.shape != shapes[name]]
+    if wrong:
+        raise ValueError(
+            f"The timm weights do not fit this configuration: {len(wrong)} of another shape, the first {wrong[0]!r} "
+            f"with {tuple(native[wrong[0]].shape)}; expected {tuple(shapes[wrong[0]])}."
+        )
+    return native
 
 
 def native_to_timm(state_dict: Mapping[str, torch.Tensor], config: HfvfConfig) -> StateDict:
@@ -105,7 +116,9 @@ def from_timm(name_or_module: str | nn.Module, pretrained: bool = True, **config
 
     Args:
         name_or_module: a timm variant (`"twins_svt_small"`), tag (`"twins_svt_small.in1k"`), Hub id
-            (`"timm/twins_svt_small.in1k"`), or a timm model that is already there.
+            (`"timm/twins_svt_small.in1k"`), or a timm classifier that is already there, compiled or in
+            DataParallel too. Its channels, classes, dropouts and stochastic depth are kept, and its logits on an image
+            of noise are compared with the copy's, unless an override means them to differ.
         pretrained: for a name, load the published weights; otherwise they are random.
         config_overrides: configuration values, for example `num_labels=10` (a new head) or `image_size=384`.
 
@@ -113,29 +126,51 @@ def from_timm(name_or_module: str | nn.Module, pretrained: bool = True, **config
         The model in evaluation mode.
 
     Raises:
-        ValueError: unknown name or key, or a timm model whose weights do not fit the variant.
+        ValueError: unknown name or key, a timm model whose weights do not fit the variant, that is no classifier on
+            an average, or whose copy would answer otherwise.
     """
     if isinstance(name_or_module, nn.Module):
         return _from_module(name_or_module, **config_overrides)
     variant, _ = find_variant(name_or_module.removeprefix("timm/"))
     if not FAMILIES[variant.family].native:
-        natives = ", ".join(family.name for family in FAMILIES.values() if family.native)
-        raise ValueError(
-            f"{name_or_module!r} is of the family {variant.family!r}, which transformers implements itself; "
-            f"from_timm converts {natives}."
-        )
+        raise _not_native(variant)
     if not pretrained:
         return create_model(variant.name, **config_overrides).eval()
     return load_timm_checkpoint(name_or_module.removeprefix("timm/"), **config_overrides)
+
+
+def _not_native(variant: Variant) -> ValueError:
+    natives = ", ".join(family.name for family in FAMILIES.values() if family.native)
+    return ValueError(
+        f"{variant.name!r} is of the family {variant.family!r}, which transformers implements itself; from_timm "
+        f"converts {natives}."
+    )
 
 
 def to_timm_state_dict(model: PreTrainedModel) -> StateDict:
     """The tensors of a native classifier as timm's model of the same variant loads them.
 
     Raises:
-        ValueError: the model is no native classifier.
+        ValueError: the model is no native classifier as it was trained, or there is no such model of timm.
     """
-    return native_to_timm(model.state_dict(), model.config)
+    model = unwrapped(model)
+    if hasattr(model, "optimization"):
+        raise ValueError(
+            "to_timm_state_dict was given an optimised model, whose weights are others; expected the model that it was "
+            "made of."
+        )
+    config = getattr(model, "config", None)
+    if getattr(config, "final_norm", None) == "group_norm":
+        raise ValueError(
+            "timm has no PoolFormer with final_norm='group_norm': its models normalise the pooled vector; expected "
+            "final_norm='pooled_layer_norm'."
+        )
+    if getattr(config, "model_type", None) in LAYOUT_MODULES and not isinstance(model, _classification_class(config)):
+        raise ValueError(
+            f"to_timm_state_dict was given a {type(model).__name__}; expected a "
+            f"{_classification_class(config).__name__}."
+        )
+    return native_to_timm(model.state_dict(), config)
 
 
 def load_timm_checkpoint(tag: str, revision: str | None = None, **config_overrides: Any) -> PreTrainedModel:
@@ -194,24 +229,49 @@ def build_from_checkpoint(
 
 def _from_module(module: nn.Module, **config_overrides: Any) -> PreTrainedModel:
     """A native copy of a timm model in memory, of a variant's size."""
-    name = (getattr(module, "pretrained_cfg", None) or {}).get("architecture")
-    if name is None:
-        raise ValueError(
-            f"A {type(module).__name__} is no model of timm: it names no architecture in `pretrained_cfg`."
-        )
-    variant, _ = find_variant(name)
-    overrides = {"num_labels": module.num_classes, **config_overrides}
-    if overrides["num_labels"] == 1000 and "id2label" not in overrides:
-        overrides = {**overrides, **label_maps("imagenet-1k", 1000)}
-    config = variant_config(variant, **overrides)
-    built = getattr(_family_module(config.model_type), "timm_overrides", None)
-    if built is not None:
-        config = variant_config(variant, **{**built(module, config), **overrides})
-    with no_init_weights():  # every tensor is timm's
-        model = classification_class(variant)(config)
+    module = unwrapped(module)
+    variant, _ = find_variant(architecture(module))
+    if not FAMILIES[variant.family].native:
+        raise _not_native(variant)
+    check_head(module)
+    built = built_with(module)
+    config = variant_config(variant, **_labelled({**built, **config_overrides, "num_labels": built["num_labels"]}))
+    windows = getattr(_family_module(config.model_type), "timm_overrides", None)
+    if windows is not None:
+        built |= windows(module, config)
+    own = {key: value for key, value in config_overrides.items() if key not in LABEL_KEYS}
+    config = variant_config(variant, **_labelled({**built, **own}))
+    model = _filled(classification_class(variant), config, timm_to_native(module.state_dict(), config))
     model = model.to(next(module.parameters()).dtype)
-    model.load_state_dict(timm_to_native(module.state_dict(), config))
+    if not set(own) - SHAPES:
+        check_equal(module, model)
+    labels = {key: value for key, value in config_overrides.items() if key in LABEL_KEYS}
+    if labels:
+        config = variant_config(
+            variant, **{**{key: built[key] for key in built if key != "num_labels"}, **own, **labels}
+        )
+        model = _with_labels(model, config)
     return model.eval()
+
+
+def _labelled(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, **label_maps("imagenet-1k", 1000)} if values["num_labels"] == 1000 else values
+
+
+def _filled(model_class: type[PreTrainedModel], config: HfvfConfig, native: StateDict) -> PreTrainedModel:
+    with no_init_weights():  # every tensor is given
+        model = model_class(config)
+    model.load_state_dict(native)
+    return model
+
+
+def _with_labels(model: PreTrainedModel, config: HfvfConfig) -> PreTrainedModel:
+    """The model with other classes: another number of them is a new head."""
+    native = dict(model.state_dict())
+    if config.num_labels != model.config.num_labels:
+        fresh = type(model)(config).state_dict()
+        native |= {name: tensor for name, tensor in fresh.items() if name.startswith("classifier.")}
+    return _filled(type(model), config, native).to(model.dtype)
 
 
 __all__ = [

@@ -326,7 +326,7 @@ class HfvfMaxVitAttention(nn.Module):
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
-        heads = tokens.unflatten(-1, (-1, self.head_size))
+        heads = tokens.view(*tokens.shape[:-1], -1, self.head_size)
         return heads.transpose(1, 2) if tokens.ndim == 3 else heads
 
 

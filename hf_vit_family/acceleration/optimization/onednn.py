@@ -67,6 +67,7 @@ def serves(values: torch.Tensor, weight: torch.Tensor) -> bool:
         and values.ndim >= weight.ndim  # torch's layers take a single example too
         and type(values) is torch.Tensor
         and type(weight) is nn.Parameter
+        and not weight.is_inference()  # it would not tell that it changed
         and values.dtype == weight.dtype
         and values.device.type == weight.device.type == "cpu"
         and torch.backends.mkldnn.enabled
