@@ -146,13 +146,14 @@ def test_adapters_on_every_layer_merge_into_it(family, target, optimised):
     torch.manual_seed(0)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(parameter.data, std=2 / rank)
+            nn.init.normal_(parameter.data, std=2 / rank**0.5)
     sizes = ((64, 64), (70, 93))
     with torch.no_grad():
         given = [adapted(images(2, size)).logits for size in sizes]
         before = [model(images(2, size)).logits for size in sizes]
         assert all((one - other).abs().max() > 1e-4 for one, other in zip(given, before, strict=True))
-        if max(groups, default=1) == 1:  # peft merges no others
+        # peft merges no grouped convolutions, and by `.data`, of which packed weights are not told
+        if max(groups, default=1) == 1 and not optimised:
             merged = adapted.merge_and_unload()
             for size, logits in zip(sizes, given, strict=True):
                 torch.testing.assert_close(merged(images(2, size)).logits, logits, rtol=1e-4, atol=1e-5)
