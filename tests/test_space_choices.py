@@ -152,7 +152,7 @@ def test_an_upload_is_read_once(monkeypatch):
         (png()[:60], "cut.png", "“cut.png” is damaged or cut off"),
         (png((6000, 20), "1"), "strip.png", "a strip more than 20 times as long as wide"),
         (png((20_000, 20), "1"), "long.png", "expected at most 16,384 on a side"),
-        (png((9000, 9000), "1"), "bomb.png", "images of at most 50 megapixels are taken"),
+        (png((9000, 9000), "1"), "bomb.png", "images of at most 64 megapixels are taken"),
         (b"<svg><script>alert(1)</script></svg>", "drawing.png", "an SVG drawing"),
         (b"x", "![x](http://a.example/b.png).png", "is no image"),
     ],

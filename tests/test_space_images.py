@@ -2,9 +2,13 @@
 """A stranger's bytes as an image: what is taken, and one sentence for everything else."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +113,85 @@ def test_large_images_become_small(size, kind):
     assert np.abs(np.asarray(opened, float) - expected).max() < 8
 
 
+@pytest.mark.parametrize("turn", [None, 6])
+def test_a_reduced_image_of_every_kind_is_the_one_that_is_converted_first(turn, monkeypatch):
+    """Strip by strip: transparent, palette, one transparent colour, grey, CMYK, 16-bit, float; turned once."""
+    monkeypatch.setattr(images, "MAX_SIDE", 40)
+    monkeypatch.setattr(images, "_STRIP", 1000)
+    exif = Image.Exif()
+    if turn is not None:
+        exif[0x0112] = turn
+    smooth = Image.linear_gradient("L").resize((301, 203))
+    colour = Image.merge("RGB", (smooth, smooth.rotate(180), smooth.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    alpha = colour.copy()
+    alpha.putalpha(smooth.rotate(180))
+    deep = Image.fromarray(np.linspace(0, 65535, 301 * 203).astype(np.uint16).reshape(203, 301))
+    for image, kind, options in (
+        (colour, "PNG", {"transparency": colour.getpixel((7, 9))}),
+        (alpha, "PNG", {}),
+        (alpha, "WEBP", {"lossless": True}),
+        (alpha.convert("P"), "PNG", {}),
+        (alpha.convert("LA"), "PNG", {}),
+        (smooth.convert("1"), "PNG", {}),
+        (smooth, "PNG", {"transparency": 9}),
+        (colour.convert("CMYK"), "TIFF", {}),
+        (deep, "PNG", {}),
+        (deep, "TIFF", {}),
+        (deep.convert("I"), "TIFF", {}),
+        (Image.fromarray(np.asarray(deep, np.float32) / 65535), "TIFF", {}),
+    ):
+        data = encoded(image, kind, exif=exif, **options)
+        whole = to_rgb(Image.open(io.BytesIO(data)))
+        size = (40, 27) if turn is None else (27, 40)
+        opened = open_image(data)
+        expected = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+        difference = np.abs(np.asarray(opened, float) - np.asarray(expected, float))
+        assert opened.size == size and difference.max() <= (1 if turn is None else 16), (image.mode, kind)
+        assert difference.mean() < 3, (image.mode, kind)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from hf_vit_family.spaces.images import open_image
+
+open_image(Path(sys.argv[1]).read_bytes())
+data = Path(sys.argv[2]).read_bytes()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+opened = open_image(data)
+print(*opened.size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is counted in kB on Linux")
+@pytest.mark.parametrize(
+    ("mode", "kind", "size", "most"),
+    [
+        ("RGB", "JPEG", (8160, 6144), 100),
+        ("RGB", "JPEG", (9248, 6936), 110),
+        pytest.param("RGB", "PNG", (9248, 6936), 310, marks=pytest.mark.slow),
+        pytest.param("RGBA", "PNG", (9248, 6936), 310, marks=pytest.mark.slow),
+        pytest.param("I;16", "PNG", (9248, 6936), 180, marks=pytest.mark.slow),
+        pytest.param("RGB", "WEBP", (9248, 6936), 1050, marks=pytest.mark.slow),
+    ],
+)
+def test_photographs_of_64_megapixels_in_little_memory(mode, kind, size, most, tmp_path):
+    """Resident MiB of a process that opens one."""
+    options = {"compress_level": 1} if kind == "PNG" else {"method": 0, "quality": 50} if kind == "WEBP" else {}
+    Image.new("RGB", (9, 9)).save(tmp_path / "small.png")
+    Image.new(mode, size, 9 if mode == "I;16" else "brown").save(tmp_path / "large", kind, **options)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "small.png"), str(tmp_path / "large")],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    width, height, peak = done.stdout.split()
+    assert (int(width), int(height)) == (MAX_SIDE, round(MAX_SIDE * size[1] / size[0]))
+    assert float(peak) < most
+
+
 def test_empty_and_unknown_files():
     assert refused(b"", "a.png") == "“a.png” is empty."
     assert "no image that can be read" in refused(b"\x00" * 1000)
@@ -157,8 +240,8 @@ def test_too_many_bytes():
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        ((8000, 8000), "8,000 x 8,000 pixels; images of at most 50 megapixels"),
-        ((60_000, 60_000), "far more than the 50 megapixels"),
+        ((8100, 8000), "8,100 x 8,000 pixels; images of at most 64 megapixels"),
+        ((60_000, 60_000), "far more than the 64 megapixels"),
         ((20_000, 20), "20,000 x 20 pixels; expected at most 16,384 on a side"),
         ((20, 20_000), "20 x 20,000 pixels; expected at most 16,384 on a side"),
         ((10_000, 1), "a strip more than 20 times as long as wide"),

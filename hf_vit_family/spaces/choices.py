@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image
 
 from .examples import FASHION_MNIST, PHOTOGRAPH, Example, example_image, examples, find_example
-from .images import MAX_BYTES, enlarged, open_image
+from .images import MAX_BYTES, MEGAPIXELS, enlarged, open_image
 from .layout import description, problem
 from .links import fetch_image
 from .models import offered_models
@@ -145,7 +145,7 @@ def _uploaded(key: str) -> ChosenImage | None:
         type=list(ENDINGS),
         key=f"{key}_file",
         max_upload_size=MAX_BYTES // 1_000_000,
-        help="It is read into memory, reduced, and forgotten when you leave.",
+        help=f"At most {MEGAPIXELS} megapixels. It is read into memory, reduced, and forgotten when you leave.",
     )
     if file is None:
         return None

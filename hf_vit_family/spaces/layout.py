@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import streamlit as st
 
+from .images import MEGAPIXELS
 from .names import SPACES, addresses
 
 # One scale for all distances, 4 8 16 24 32 pixels; Streamlit's bar above the page is 60 high. Colours come from
@@ -45,7 +46,8 @@ STYLE = """
 </style>
 """
 LIMITS = (
-    "A demonstration: images are reduced to 1,024 pixels on the longer side, at most 10 MB each, and are not kept. "
+    f"A demonstration: images of at most {MEGAPIXELS} megapixels and 10 MB are taken, reduced to 1,024 pixels on the "
+    "longer side, and not kept. "
     "A model can be wrong, and says nothing about what it was not trained on."
 )
 ENDLESS = "A number in the link is too large; open the page without it."  # Streamlit's number boxes raise OverflowError
