@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from browser import ROOT, free_port
@@ -85,33 +87,116 @@ def test_the_first_free_port(started, monkeypatch):
     assert run(["space", "inspect", "--no-open"]) == 1
 
 
-def test_the_browser_opens_when_the_page_is_there(started, monkeypatch):
-    opened, asked = [], []
-
-    class Answer:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-    def ask(address: str, timeout: float):
-        asked.append(address)
-        if len(asked) < 3:
-            raise OSError("not yet")
-        return Answer()
-
-    monkeypatch.setattr(space.urllib.request, "urlopen", ask)
+def test_the_browser_opens_when_somebody_listens(started, monkeypatch):
+    opened = []
     monkeypatch.setattr(space.webbrowser, "open", opened.append)
-    space._open_when_ready("http://127.0.0.1:8501")
-    assert opened == ["http://127.0.0.1:8501"] and asked == ["http://127.0.0.1:8501/_stcore/health"] * 3
-    space._open_when_ready("http://127.0.0.1:8501", seconds=-1)
+    port = int(free_port())
+    waiting = threading.Thread(target=space._open_when_ready, args=("http://127.0.0.1:1/base", port))
+    waiting.start()
+    time.sleep(0.5)
+    assert opened == []
+    with taken(port):
+        waiting.join(timeout=60)
+    assert opened == ["http://127.0.0.1:1/base"]
+    space._open_when_ready("http://127.0.0.1:1", port, seconds=-1)
     assert len(opened) == 1
-    monkeypatch.setattr(space, "_open_when_ready", lambda address: opened.append("thread"))
+    monkeypatch.setattr(space, "_open_when_ready", lambda address, port: opened.append("thread"))
     assert run(["space", "classify", "--port", free_port()]) == 0
     assert run(["space", "classify", "--port", free_port(), "--no-open"]) == 0
     time.sleep(0.1)
     assert opened.count("thread") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "files", "expected"),
+    [
+        ({"STREAMLIT_SERVER_BASE_URL_PATH": "/some/base/"}, {}, "http://127.0.0.1:{port}/some/base"),
+        ({}, {"home": 'baseUrlPath = "of-home"'}, "http://127.0.0.1:{port}/of-home"),
+        ({}, {"home": 'baseUrlPath = "of-home"', "work": 'baseUrlPath = "of-work"'}, "http://127.0.0.1:{port}/of-work"),
+        (
+            {"STREAMLIT_SERVER_BASE_URL_PATH": "x"},
+            {"work": 'baseUrlPath = "y"\nsslCertFile = "c.pem"'},
+            "https://127.0.0.1:{port}/x",
+        ),
+        # the command's own options come before the user's
+        (
+            {"STREAMLIT_SERVER_PORT": "9", "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "STREAMLIT_SERVER_HEADLESS": "false"},
+            {"work": 'port = 10\naddress = "::"'},
+            "http://127.0.0.1:{port}",
+        ),
+    ],
+)
+def test_the_address_is_the_one_of_streamlits_configuration(variables, files, expected, tmp_path):
+    """In a process of its own, for the configuration is one for the process."""
+    for folder, text in files.items():
+        (tmp_path / folder / ".streamlit").mkdir(parents=True)
+        (tmp_path / folder / ".streamlit" / "config.toml").write_text(f"[server]\n{text}\n")
+    (tmp_path / "work").mkdir(exist_ok=True)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("STREAMLIT_")}
+    code = "from hf_vit_family.commands import space; print(space._address('classify', 8765))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "work",
+        env={**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "HFVF_LAZY_IMPORT": "1", **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == expected.format(port=8765), done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the browser is a shell script")
+def test_behind_a_proxy_and_under_a_base_path(tmp_path):
+    """The browser is sent where the page is, and nothing goes through the proxy, which refuses everything."""
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(403)
+
+        do_CONNECT = do_GET
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/part" && mv "{tmp_path}/part" "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    port = free_port()
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy, (tmp_path / "log").open("w") as output:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.server_address[1]}"
+        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"), address)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("STREAMLIT_", "HFVF_"))}
+        kept = {key: value for key, value in kept.items() if key.lower() != "no_proxy"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hf_vit_family.cli", "space", "architectures", "--port", port],
+            cwd=tmp_path,
+            env={
+                **kept,
+                **proxies,
+                "HOME": str(tmp_path),
+                "PYTHONPATH": str(ROOT),
+                "BROWSER": str(browser),
+                "STREAMLIT_SERVER_BASE_URL_PATH": "some/base",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            end = time.monotonic() + 240
+            while not (tmp_path / "opened").exists():
+                assert process.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+            opened = (tmp_path / "opened").read_text()
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            page = direct.open(opened, timeout=60).read().decode()
+        finally:
+            process.kill()
+            process.wait()
+            proxy.shutdown()
+    assert opened == f"http://127.0.0.1:{port}/some/base" and "<title>Streamlit</title>" in page
+    assert asked == []
 
 
 def test_a_real_run(tmp_path):

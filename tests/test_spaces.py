@@ -91,9 +91,10 @@ def test_health_check():
 
     class Handler(BaseHTTPRequestHandler):
         status = 200
+        base = ""
 
         def do_GET(self):
-            self.send_response(self.status if self.path == "/_stcore/health" else 404)
+            self.send_response(self.status if self.path == f"{self.base}/_stcore/health" else 404)
             self.end_headers()
 
         def log_message(self, *args):
@@ -102,12 +103,18 @@ def test_health_check():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         code = code.replace("8501", str(server.server_address[1]))
-        environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
+        # nobody listens where the proxy is said to be
+        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9")
+        kept = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
 
-        def check() -> int:
+        def check(**values: str) -> int:
+            environment = {**kept, **proxies, **values}
             return subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL).returncode
 
         assert check() == 0
+        Handler.base = "/some/base"
+        assert check() == 1 and check(STREAMLIT_SERVER_BASE_URL_PATH="/some/base/") == 0
+        Handler.base = ""
         Handler.status = 503
         assert check() == 1
         server.shutdown()

@@ -5,7 +5,6 @@ import importlib.util
 import socket
 import threading
 import time
-import urllib.request
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -41,19 +40,37 @@ def space(
     port = _first_free_port() if port is None else port
     if not _is_free(port):
         raise ValueError(f"Port {port} is in use; name another with --port, or none for the first that is free.")
-    address = f"http://{_HOST}:{port}"
+    address = _address(name, port)
     typer.echo(f"{SPACES[name].title}: {address} (Ctrl-C ends it)")
     if open_browser:
-        threading.Thread(target=_open_when_ready, args=(address,), daemon=True).start()
+        threading.Thread(target=_open_when_ready, args=(address, port), daemon=True).start()
     _run_streamlit(name, port)
+
+
+def _arguments(name: str, port: int) -> list[str]:
+    """Of `streamlit run`. They come before what the environment and files of the user say."""
+    return [str(SCRIPT), f"--server.port={port}", f"--server.address={_HOST}", "--server.headless=true", "--", name]
+
+
+def _address(name: str, port: int) -> str:
+    """Where the page will be, by the configuration that Streamlit will find: a base path and a certificate count."""
+    from streamlit import config
+    from streamlit.web import bootstrap
+    from streamlit.web.cli import main_run
+
+    options = main_run.make_context("streamlit run", _arguments(name, port)).params
+    config._main_script_path = str(SCRIPT)  # as `streamlit run` does first: the file that lies beside it counts
+    bootstrap.load_config_options({key: options[key] for key in options if key not in ("target", "args")})
+    scheme = "https" if config.get_option("server.sslCertFile") else "http"
+    base = config.get_option("server.baseUrlPath").strip("/")
+    return f"{scheme}://{_HOST}:{port}/{base}".rstrip("/")
 
 
 def _run_streamlit(name: str, port: int) -> None:
     """Until somebody ends it. The configuration lies beside the script and is the one of the containers."""
     from streamlit.web.cli import main
 
-    arguments = ["run", str(SCRIPT), f"--server.port={port}", f"--server.address={_HOST}", "--", name]
-    main(args=arguments, prog_name="streamlit", standalone_mode=False)
+    main(args=["run", *_arguments(name, port)], prog_name="streamlit", standalone_mode=False)
 
 
 def _first_free_port() -> int:
@@ -75,10 +92,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _open_when_ready(address: str, seconds: float = 120) -> None:
+def _open_when_ready(address: str, port: int, seconds: float = 120) -> None:
+    """Opens the page once somebody listens; a bare connection, which no proxy, certificate or path comes between."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+        with suppress(OSError), socket.create_connection((_HOST, port), timeout=5):
             webbrowser.open(address)
             return
         time.sleep(0.2)
