@@ -345,6 +345,9 @@ def test_code_that_differs(folder):
     path = folder / "modeling_twins.py"
     path.write_text(path.read_text() + "# one line more\n")
     assert "modeling_twins.py differs from the file of this package." in refusal(folder)
+    path.write_bytes((MODELS_FOLDER / path.name).read_bytes().replace(b"\n", b"\r\n"))
+    alone = "differs from the file of this package in line ends or a byte-order mark alone; export the model again."
+    assert f"modeling_twins.py {alone}" in refusal(folder)
     shutil.copyfile(MODELS_FOLDER / path.name, path)
     (folder / "evil.py").write_text("import os\n")
     assert "evil.py is no file of this package" in refusal(folder)

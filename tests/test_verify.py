@@ -1,5 +1,6 @@
 """`verify`: folders, repositories over HTTP and cached ones; nothing of what is looked at may run."""
 
+import ast
 import io
 import json
 import os
@@ -106,6 +107,53 @@ def test_a_changed_byte_is_told(folder):
     )
     report = verify(folder)
     assert report.release is None and [file.name for file in report.code if not file.releases] == ["layers.py"]
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "difference"),
+    [
+        (lambda data: data.replace(b"\n", b"\r\n"), "line ends"),
+        (lambda data: data.replace(b"\n", b"\r"), "line ends"),
+        (lambda data: data.replace(b"\n", b"\r\n", 3), "line ends"),
+        (lambda data: b"\xef\xbb\xbf" + data, "a byte-order mark"),
+        (lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"), "line ends and a byte-order mark"),
+    ],
+)
+def test_line_ends_and_a_byte_order_mark_alone_are_told_and_change_no_code(folder, rewrite, difference, capsys):
+    release = verify(folder).release
+    for path in folder.glob("*.py"):
+        whole = path.read_bytes()
+        path.write_bytes(rewrite(whole))
+        assert ast.dump(ast.parse(path.read_bytes())) == ast.dump(ast.parse(whole))
+    report = verify(folder)
+    assert report.trusted and report.release == release
+    assert all(file.runs and file.written_otherwise == difference for file in report.code)
+    assert run(["verify", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert f"{release} in {difference} alone, which Python reads as the same code: configuration_base.py, " in text
+    assert f"but for {difference}" in text and "unknown" not in text
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda data: data.replace(b"\n", b" \r\n", 1),  # a space at a line's end
+        lambda data: data.replace(b"\n", b"\n\r", 1),  # two ends
+        lambda data: b"\xef\xbb\xbf" * 2 + data,
+        lambda data: data.rstrip(b"\n"),
+        lambda data: data.decode().encode("utf-16"),
+    ],
+)
+def test_other_changes_of_white_space_are_unknown_code(folder, rewrite):
+    path = folder / "layers.py"
+    path.write_bytes(rewrite(path.read_bytes()))
+    assert "layers.py is of no known release" in reasons(folder)
+
+
+def test_neighbours_are_found_behind_line_ends_of_any_kind(folder):
+    (folder / "modeling_twins.py").write_bytes(b"# a comment\rfrom .evil import x\r")
+    (folder / "evil.py").write_bytes(b"x = 1\n")
+    assert {file.name: file.runs for file in verify(folder).code}["evil.py"]
 
 
 def test_files_of_two_releases_are_told(folder, tmp_path, monkeypatch):

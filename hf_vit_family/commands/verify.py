@@ -27,6 +27,7 @@ def verify(
 
     Nothing of it is executed, and no weights are downloaded. The exit code is 0 if all code belongs to one release of
     this package (or is that of this installation) and all weights are safetensors, and 1 otherwise, with the reasons.
+    Other line ends, as of a checkout on Windows, and a byte-order mark are told, and change no code.
     """
     from ..hub.verification import verify as verify_model
 
@@ -86,4 +87,5 @@ def _code_origin(report: "VerificationReport") -> str:
 def _belongs(file: "CodeFile", release: str | None) -> str:
     known = release or ", ".join(file.releases) or "unknown: read it"
     imports = f" (imports {', '.join(file.imports)})" if file.imports else ""
+    known += f" but for {file.written_otherwise}" if file.written_otherwise else ""
     return known + imports + ("" if file.runs else "; not run by loading")

@@ -5,11 +5,12 @@
 changes again. What was changed since is in no entry; it is compared with the files of the package in hand instead.
 """
 
+import codecs
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -46,10 +47,13 @@ class CodeOrigin:
         releases: for each file the releases that hold it under this name, oldest first, and `INSTALLED` where the
             package in hand holds it and is no release itself; empty for an unknown file.
         common: the releases, in the same order, that all files belong to.
+        written_otherwise: what a file that is not theirs byte for byte differs in, by name: `"line ends"`, `"a
+            byte-order mark"` or both. Python reads the same code.
     """
 
     releases: Mapping[str, tuple[str, ...]]
     common: tuple[str, ...]
+    written_otherwise: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -67,6 +71,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def as_python_reads(data: bytes) -> bytes:
+    """A source file without byte-order mark and with line feeds alone, which is what Python makes of it first."""
+    return data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def difference_in_writing(data: bytes) -> str:
+    """What `as_python_reads` changes, in words; empty for nothing."""
+    mark = "a byte-order mark" if data.startswith(codecs.BOM_UTF8) else ""
+    return " and ".join(filter(None, ("line ends" if b"\r" in data else "", mark)))
+
+
 def read_manifest(path: Path = MANIFEST_PATH) -> tuple[Release, ...]:
     """All releases, oldest first."""
     entries = json.loads(path.read_text(encoding="utf-8"))["releases"]
@@ -74,16 +89,20 @@ def read_manifest(path: Path = MANIFEST_PATH) -> tuple[Release, ...]:
 
 
 def installed_files() -> dict[str, str]:
-    """Hashes of the files of this package that some family's repository carries, by name."""
+    """Hashes of the files of this package that some family's repository carries, by name, as Python reads them."""
     references = [IMAGE_PROCESSOR_REFERENCE]
     for family in FAMILIES.values():
         if family.native:
             references += auto_map(family).values()
-    return {path.name: sha256(path.read_bytes()) for path in remote_code_files(referenced_modules(references))}
+    paths = remote_code_files(referenced_modules(references))
+    return {path.name: sha256(as_python_reads(path.read_bytes())) for path in paths}
 
 
 def released_code(files: Mapping[str, bytes], path: Path = MANIFEST_PATH) -> CodeOrigin:
     """Which release each remote-code file belongs to, and which all of them do.
+
+    Line ends and a byte-order mark, which a checkout or an editor may change, do not count: the code that runs is the
+    same, also inside of strings. Anything else does.
 
     Args:
         files: contents by file name.
@@ -93,12 +112,14 @@ def released_code(files: Mapping[str, bytes], path: Path = MANIFEST_PATH) -> Cod
     installed = installed_files()
     if not any(dict(known) == installed for known in states.values()):
         states[INSTALLED] = installed
-    releases = {}
+    releases, written_otherwise = {}, {}
     for name, data in files.items():
-        digest = sha256(data)
+        digest = sha256(as_python_reads(data))
         releases[name] = tuple(version for version, known in states.items() if known.get(name) == digest)
+        if releases[name] and (difference := difference_in_writing(data)):
+            written_otherwise[name] = difference
     common = tuple(version for version in states if files and all(version in found for found in releases.values()))
-    return CodeOrigin(releases, common)
+    return CodeOrigin(releases, common, written_otherwise)
 
 
 def add_release(version: str, day: date | None = None, path: Path = MANIFEST_PATH) -> Release:

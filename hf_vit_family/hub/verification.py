@@ -29,7 +29,7 @@ from .file_contents import (
     safetensors_header_bytes,
     safetensors_problem,
 )
-from .manifest import INSTALLED, CodeOrigin, released_code, sha256
+from .manifest import INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
 from .remote_code import ALLOWED_PACKAGES
 from .repository_files import ListedFile, RepositoryFiles, is_commit, open_repository
 
@@ -48,7 +48,9 @@ class CodeFile:
         name: path in the repository.
         size: bytes.
         sha256: of its content; None where it was not read.
-        releases: those that hold this very file; empty for an unknown one.
+        releases: those that hold this file; empty for an unknown one.
+        written_otherwise: what it differs from theirs in alone, `"line ends"`, `"a byte-order mark"` or both; empty
+            where every byte is the same.
         runs: whether an `auto_map` leads to it, so that loading with `trust_remote_code=True` executes it.
         imports: for an unknown file the packages that it imports.
     """
@@ -59,6 +61,7 @@ class CodeFile:
     releases: tuple[str, ...] = ()
     runs: bool = False
     imports: tuple[str, ...] = ()
+    written_otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -273,6 +276,7 @@ def _check_references(
             releases=origin.releases.get(name, ()),
             runs=name in reached,
             imports=() if data is None or origin.releases[name] else _imports(data),
+            written_otherwise=origin.written_otherwise.get(name, ""),
         )
         for name, data in code.items()
     )
@@ -320,7 +324,7 @@ def _reached(starts: list[str], code: dict[str, bytes | None], report: Verificat
         if name in found:
             continue
         found.add(name)
-        text = (code[name] or b"").decode("utf-8", "replace")
+        text = as_python_reads(code[name] or b"").decode("utf-8", "replace")
         for module in (first or second for first, second in _RELATIVE_IMPORT.findall(text)):
             neighbour = (PurePosixPath(name).parent / f"{module}.py").as_posix()
             if neighbour in code:
@@ -440,7 +444,20 @@ def _add_notes(report: VerificationReport) -> None:
         )
     if report.release == INSTALLED:
         report.notes.append("The code is that of this installation, which no release holds (yet).")
+    for difference in dict.fromkeys(filter(None, (file.written_otherwise for file in report.code))):
+        report.notes.append(_in_writing_alone(difference, report))
     if not any(file.kind == "safetensors" for file in report.weights):
         report.notes.append("It holds no safetensors file.")
     if any(file.kind == LFS_POINTER for file in report.weights):
         report.notes.append("Files in Git LFS were not fetched, so what they hold cannot be told.")
+
+
+def _in_writing_alone(difference: str, report: VerificationReport) -> str:
+    """The note on files that are a release's, but not byte for byte."""
+    files = [file for file in report.code if file.written_otherwise == difference]
+    releases = dict.fromkeys(report.release or file.releases[-1] for file in files)
+    shown_releases = [name if name == INSTALLED else f"release {name}" for name in releases]
+    return (
+        f"Different from {' and '.join(shown_releases)} in {difference} alone, which Python reads as the same code: "
+        f"{', '.join(shown(file.name) for file in files)}."
+    )

@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from ..manifest import released_code
+from ..manifest import as_python_reads, released_code
 from ..remote_code import MODELS_FOLDER, referenced_modules, remote_code_files
 from ..verification import fetched_kernels, named_code
 from .files import LocalFile
@@ -21,14 +21,18 @@ def code_problems(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
 
 
 def _differences(code: dict[str, bytes]) -> list[str]:
-    problems = []
+    problems, other_code = [], False
     for path, data in code.items():
         own = MODELS_FOLDER / path
         if "/" in path or not own.is_file():
             problems.append(f"{path} is no file of this package; a model repository carries its code and no other.")
+            other_code = True
         elif own.read_bytes() != data:
-            problems.append(f"{path} differs from the file of this package.")
-    common = released_code(code).common if problems else ()
+            alone = as_python_reads(own.read_bytes()) == as_python_reads(data)
+            how = " in line ends or a byte-order mark alone; export the model again" if alone else ""
+            problems.append(f"{path} differs from the file of this package{how}.")
+            other_code |= not alone
+    common = released_code(code).common if other_code else ()
     if common and not any("/" in path for path in code):
         return [f"The Python files are those of release {common[-1]}, not of this one; export the model again."]
     return problems
