@@ -13,6 +13,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .openmp import is_own_program, wait_without_spinning
+
+if is_own_program():
+    wait_without_spinning()
+
 
 def _is_command_line() -> bool:
     """Whether this process is `hf-vit-family` itself: its help must not wait for torch and transformers."""
