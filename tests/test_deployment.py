@@ -109,6 +109,46 @@ def test_int8_is_calibrated_and_keeps_the_predictions(name, tmp_path):
     assert (given.argmax(1) == expected.argmax(1)).float().mean() > 0.9
 
 
+def test_int8_leaves_out_images_that_cannot_be_read(tmp_path, capsys, monkeypatch):
+    """Torn ones and other content under an image's name; others take their place, and it is told."""
+    export(random_model("poolformer"), tmp_path / "hub", small_processor("poolformer"))
+    photos, given = tmp_path / "photos", []
+
+    def deploy(model, folder, format, processor, calibration, **options):
+        given[:] = [image.getpixel((0, 0))[0] for image in calibration]
+        raise ValueError("seen")
+
+    monkeypatch.setattr("hf_vit_family.acceleration.deployment.export_for_deployment", deploy)
+    photos.mkdir()
+    for index in range(14):
+        Image.new("RGB", (40, 40), (index * 10, 0, 0)).save(photos / f"{index:02}.png")
+    (photos / "notes.txt").write_text("no image")
+
+    def told(count: int) -> str:
+        options = ["--format", "onnx", "--int8", str(photos), "--int8-images", str(count)]
+        assert run(["export", str(tmp_path / "hub"), str(tmp_path / "out"), *options]) == 1
+        return capsys.readouterr().err
+
+    assert told(7) == "hf-vit-family: seen\n" and given == [0, 20, 40, 60, 80, 100, 120]
+    whole = (photos / "04.png").read_bytes()
+    (photos / "04.png").write_bytes(whole[:-30])
+    (photos / "06.png").write_bytes(b"")
+    (photos / "08.png").write_text("<html>")
+    message = told(7)
+    assert all(f"{name}.png" in message for name in ("04", "06", "08")) and "notes.txt" not in message
+    assert "\n3 images could not be read and calibrate nothing.\n" in message
+    assert given == [0, 20, 100, 120, 10, 30, 50]
+    told(200)
+    assert len(given) == 11
+    for path in photos.glob("*.png"):
+        path.write_bytes(whole[:-30])
+    given.clear()
+    assert told(7) == (
+        f"hf-vit-family: None of the 14 images of {photos} can be read; expected images to calibrate on.\n"
+    )
+    assert given == []
+
+
 def example_pixels(steps: dict, path: Path) -> np.ndarray:
     """What the example's own `preprocess` makes of a file."""
     text = (Path(export.__code__.co_filename).parents[1] / "assets" / "deployment" / "classify.py.txt").read_text()

@@ -8,6 +8,8 @@ import typer
 
 from .shared import ModelArgument, RevisionOption, SetOption, loaders, overrides, sets_size
 
+_NAMED = 10  # images that cannot be read, in messages
+
 
 def export(
     model: ModelArgument,
@@ -67,21 +69,30 @@ def export(
 
 
 def _images(folder: Path, count: int) -> list[Any]:
-    """As many images of a folder, spread evenly over its files in order of name, as RGB."""
-    from PIL import Image
+    """As many images of a folder, spread evenly over its files in order of name, as RGB.
 
+    Others take the place of those that cannot be read, which are told on standard error, as when training.
+    """
     from ..image_files import find_images
     from ..models.image_rgb import to_rgb
 
     files = find_images([folder])
-    chosen = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]
-    images = []
-    for path in chosen:
+    spread = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]
+    images, unreadable = [], []
+    for path in dict.fromkeys([*spread, *files]):
+        if len(images) == count:
+            break
         try:
-            with Image.open(path) as image:
-                images.append(to_rgb(image))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}); expected images to calibrate on.") from None
+            images.append(to_rgb(path))
+        except ValueError as error:
+            unreadable.append(str(error))
+    if not images:
+        raise ValueError(f"None of the {len(files)} images of {folder} can be read; expected images to calibrate on.")
+    for reason in unreadable[:_NAMED]:
+        typer.echo(reason, err=True)
+    if unreadable:
+        more = "" if len(unreadable) <= _NAMED else f", of which {_NAMED} are named"
+        typer.echo(f"{len(unreadable)} images could not be read and calibrate nothing{more}.", err=True)
     return images
 
 
