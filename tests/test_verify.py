@@ -130,7 +130,8 @@ def test_line_ends_and_a_byte_order_mark_alone_are_told_and_change_no_code(folde
     assert all(file.runs and file.written_otherwise == difference for file in report.code)
     assert run(["verify", str(folder)]) == 0
     text = capsys.readouterr().out
-    assert f"{release} in {difference} alone, which Python reads as the same code: " in text
+    assert f"{release} in {difference} alone, which Python reads as the same code" in text
+    assert ("transformers refuses to load" in text) == ("mark" in difference)
     assert f"but for {difference}" in text and "unknown" not in text
 
 

@@ -457,7 +457,8 @@ def _in_writing_alone(difference: str, report: VerificationReport) -> str:
     files = [file for file in report.code if file.written_otherwise == difference]
     releases = dict.fromkeys(report.release or file.releases[-1] for file in files)
     shown_releases = [name if name == INSTALLED else f"release {name}" for name in releases]
+    refused = "; transformers refuses to load remote code with such a mark" if "mark" in difference else ""
     return (
-        f"Different from {' and '.join(shown_releases)} in {difference} alone, which Python reads as the same code: "
-        f"{', '.join(shown(file.name) for file in files)}."
+        f"Different from {' and '.join(shown_releases)} in {difference} alone, which Python reads as the same code"
+        f"{refused}: {', '.join(shown(file.name) for file in files)}."
     )
