@@ -7,7 +7,7 @@ sentence on standard error: exit code 2 for a command that was not understood, 1
 
 import csv
 import difflib
-import os
+import io
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
@@ -25,6 +25,7 @@ from .commands.publish import publish
 from .commands.shared import RevisionOption, loaders
 from .commands.space import space
 from .commands.verify import verify
+from .programs import output_is_lost, start_program, tell_lost_output
 
 PROGRAM = "hf-vit-family"
 
@@ -100,7 +101,8 @@ def predict(
     ],
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to print for each image.")] = 5,
     csv_path: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table here instead; - is standard output.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write a table in UTF-8 here instead; - is standard output."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in the model at once.")] = 8,
     device: Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -117,9 +119,8 @@ def predict(
     target = _device(device)
     classifier = load_model(model, revision=revision)
     processor = load_image_processor(model, revision=revision)
-    from tqdm import tqdm
-
     from .prediction import predict_files
+    from .progress import show_progress
 
     failed = []
     with ExitStack() as stack:
@@ -127,16 +128,20 @@ def predict(
         if table is not None:
             table.writerow(("path", "rank", "class", "label", "score"))
         predictions = predict_files(classifier, processor, files, top_k, batch_size, target)
-        for prediction in tqdm(predictions, total=len(files), unit="image", file=sys.stderr):
+        progress = stack.enter_context(show_progress(total=len(files), unit="image"))
+        for prediction in predictions:
+            progress.update()
             rows = zip(prediction.classes, prediction.labels, prediction.scores, strict=True)
             if prediction.error is not None:
                 failed.append(prediction)
             elif table is not None:
                 ranked = enumerate(rows, start=1)
-                table.writerows((_printable(prediction.path), rank, *row[:2], f"{row[2]:.6f}") for rank, row in ranked)
+                table.writerows((prediction.path, rank, *row[:2], f"{row[2]:.6f}") for rank, row in ranked)
             else:
                 best = ", ".join(f"{label} {score:.1%}" for _, label, score in rows)
-                tqdm.write(f"{_printable(prediction.path)}: {best}", file=sys.stdout)
+                progress.write(f"{prediction.path}: {best}", file=sys.stdout)
+            if output_is_lost() and (table is None or str(csv_path) == "-"):
+                return  # `run` says so
     for prediction in failed:
         typer.echo(prediction.error, err=True)
     if failed:
@@ -183,12 +188,14 @@ def _device(name: str) -> str:
 
 
 def _open_csv(path: Path) -> Any:
-    return nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8", newline="")
-
-
-def _printable(path: Path) -> str:
-    """A path as text that UTF-8 can hold: names of files are bytes, and some are not UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A table's file; on standard output the same bytes, but in a terminal, which shows its own encoding alone."""
+    # a name of a file that is not UTF-8 holds halves of surrogate pairs, which UTF-8 cannot write
+    how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    if str(path) != "-":
+        return path.open("w", **how)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(**how)
+    return nullcontext(sys.stdout)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -223,18 +230,18 @@ def run(arguments: list[str]) -> int:
     Args:
         arguments: what follows the program's name; none shows the help.
     """
-    arguments = arguments or ["--help"]
+    start_program()
+    status = _run(arguments or ["--help"])
+    return 1 if tell_lost_output() and status == 0 else status
+
+
+def _run(arguments: list[str]) -> int:
     unknown = _unknown_command(arguments)
     if unknown is not None:
         print(f"{PROGRAM}: {unknown}", file=sys.stderr)
         return 2
     try:
         code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has had enough (`| head`); nothing more may be written when the interpreter closes the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except typer.Abort:
         print(f"{PROGRAM}: interrupted.", file=sys.stderr)
         return 130

@@ -31,6 +31,7 @@ from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
 from hf_vit_family.acceleration.deployment.openvino_core import openvino_core
 from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.machine import processor_name
+from hf_vit_family.programs import as_program
 from hf_vit_family.zoo.registry import VARIANTS
 
 CHECKPOINTS = ["poolformer_fashion_mnist", "twins_fashion_mnist", "maxvit_fashion_mnist"]
@@ -42,6 +43,7 @@ PRODUCTS = ("Conv", "MatMul", "Gemm", "MatMulIntegerToFloat")  # of onnxruntime,
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
+@as_program
 def main() -> None:
     """Measure every model, and write what was found after each of them."""
     arguments = parse_arguments()

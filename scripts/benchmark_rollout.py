@@ -24,6 +24,7 @@ from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.rollout import fuse_heads
 from hf_vit_family.machine import processor_name
+from hf_vit_family.programs import as_program
 from hf_vit_family.zoo import model_info
 
 
@@ -78,6 +79,7 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
+@as_program
 def main() -> None:
     """Print the ratios, and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,7 +119,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     if arguments.output is not None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

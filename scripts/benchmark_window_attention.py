@@ -25,6 +25,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from hf_vit_family.acceleration.window_attention import window_attention
 from hf_vit_family.models.layers import grid_partition, grid_reverse, window_partition, window_reverse
+from hf_vit_family.programs import as_program
 
 HEAD_SIZE = 32
 WINDOW = (7, 7)
@@ -233,6 +234,7 @@ def measure(shape: Shape, batch_size: int, layer: bool, backward: bool, rounds: 
     return [facts | {"mode": "forward + backward" if backward else "forward"} | row for row in rows]
 
 
+@as_program
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -265,7 +267,7 @@ def main() -> None:
                         print(f"{labels} {row['contestant']:24} {told}", flush=True)
     if arguments.output is not None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+        arguments.output.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

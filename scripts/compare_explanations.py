@@ -34,11 +34,13 @@ from hf_vit_family.inspection.comparison import (
     comparison_table,
 )
 from hf_vit_family.machine import processor_name
+from hf_vit_family.programs import as_program
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
 from hf_vit_family.training.configuration import DataSettings
 from hf_vit_family.training.data.loading import LabelledImages, load_images
 
 
+@as_program
 def main(
     models: Annotated[list[str], typer.Argument(help="Names of the zoo, Hub ids or folders.")],
     data: Annotated[str, typer.Option(help="As scripts/finetune.py takes it.")] = "fashion_mnist",

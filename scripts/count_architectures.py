@@ -14,10 +14,12 @@ from pathlib import Path
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
+from hf_vit_family.programs import as_program
 from hf_vit_family.spaces.architectures.counting import COUNTED, SIZES, SWEPT, count, count_parameters
 from hf_vit_family.zoo.registry import VARIANTS, input_size
 
 
+@as_program
 def main() -> None:
     """Count all, a line of progress each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

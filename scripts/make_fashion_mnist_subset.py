@@ -15,11 +15,17 @@ import argparse
 import gzip
 import hashlib
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Image, Value, load_dataset
 from PIL import Image as PilImage
+
+# a checkout works without being installed
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+
+from hf_vit_family.programs import as_program
 
 SEED = 20170828
 PER_CLASS = {"train": 1000, "test": 200}
@@ -98,6 +104,7 @@ def verify_split(folder: Path, destination: Path, split: str) -> None:
     print(f"{split}: {len(table)} images equal to their source, sha256 {digest.hexdigest()}")
 
 
+@as_program
 def main() -> None:
     """Write both splits, then verify both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from hf_vit_family.hub.cards.collection import compare_cards, make_cards
+from hf_vit_family.programs import as_program
 
 FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
 
 
+@as_program
 def main() -> int:
     """The exit status: 1 where --check found differences."""
     parser = argparse.ArgumentParser(description=__doc__)

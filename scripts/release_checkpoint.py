@@ -21,6 +21,7 @@ from hf_vit_family import load_image_processor, load_model
 from hf_vit_family.hub.cards import write_card
 from hf_vit_family.hub.export import export
 from hf_vit_family.hub.measuring import count_multiply_adds, measure_speed
+from hf_vit_family.programs import as_program
 from hf_vit_family.training import evaluate_checkpoint
 from hf_vit_family.training.configuration import parse_model_config
 from hf_vit_family.training.recipes import read_recipe
@@ -47,6 +48,7 @@ def run_of_recipe(run: Path, recipe: Path | None, place: Path) -> Path:
     return path
 
 
+@as_program
 def main() -> int:
     """The exit status: 1 where the checkpoint cannot be evaluated or is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -9,8 +9,10 @@ import argparse
 
 from hf_vit_family.hub.manifest import add_release
 from hf_vit_family.models.compat import HFVF_VERSION
+from hf_vit_family.programs import as_program
 
 
+@as_program
 def main() -> None:
     """Append the entry, and say what it holds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

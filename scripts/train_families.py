@@ -14,6 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+# a checkout works without being installed
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+
+from hf_vit_family.programs import as_program
+
 VIT = ["hidden_size=96", "intermediate_size=192", "num_hidden_layers=6", "num_attention_heads=3", "patch_size=8"]
 SWIN = ["embed_dim=32", "depths=[2,2,2]", "num_heads=[2,4,8]", "window_size=4", "mlp_ratio=2.0"]
 PYRAMID = ["hidden_sizes=[32,48,96,128]", "depths=[1,1,2,1]", "num_attention_heads=[1,2,4,4]"]
@@ -48,6 +53,7 @@ FAMILIES = {
 }
 
 
+@as_program
 def main() -> int:
     """The exit status: 1 where a run failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

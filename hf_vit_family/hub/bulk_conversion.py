@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..progress import show_progress
 from ..sources import first_line
 from ..zoo.registry import CHECKPOINTS, FAMILIES, find_family
 from ..zoo.rows import Checkpoint, Variant
@@ -126,13 +127,11 @@ def convert_all(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a folder to convert to.")
     folder.mkdir(parents=True, exist_ok=True)
-    from tqdm import tqdm
-
     outcomes = []
     with _alone(folder):
         shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
         try:
-            progress = tqdm(rows, unit="checkpoint", file=sys.stderr)
+            progress = show_progress(rows, unit="checkpoint")
             for variant, checkpoint in progress:
                 progress.set_description(checkpoint.tag)
                 outcome = _convert_one(variant, checkpoint, folder, check)

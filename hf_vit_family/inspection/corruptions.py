@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torchvision.transforms.v2 import functional as images_v2
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..progress import show_progress
 from .intervals import Interval, markdown_table, mean_interval
 from .probabilities import Judge
 from .shown import shown_images
@@ -123,7 +123,7 @@ def corruption_scores(
         raise ValueError(f"pixel_values has {pixel_values.shape[1]} channels; corruptions take images of 3.")
     images = shown_images(pixel_values, processor).permute(0, 3, 1, 2)
     scores = [CorruptionScore("none", 0, 0.0, "", judge.measure, judge.whole.cpu(), seed)]
-    with tqdm(total=3 * len(names), unit="pass", disable=not progress) as bar:
+    with show_progress(total=3 * len(names), unit="pass", show=progress) as bar:
         for name in names:
             corruption = CORRUPTIONS[name]
             for severity, amount in enumerate(corruption.amounts, start=1):

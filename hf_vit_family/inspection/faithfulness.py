@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..progress import show_progress
 from .checks import choose_classes
 from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
@@ -124,7 +124,7 @@ def score_faithfulness(
     at_once = max(1, batch_size // max(1, steps - 1))
     seconds = dict.fromkeys(chosen, 0.0)
     deleted, inserted = ({name: [] for name in chosen} for _ in range(2))
-    with tqdm(total=len(pixel_values) * len(chosen), unit="map", disable=not progress) as bar:
+    with show_progress(total=len(pixel_values) * len(chosen), unit="map", show=progress) as bar:
         for first in range(0, len(pixel_values), at_once):
             images, wanted = pixel_values[first : first + at_once], classes[first : first + at_once]
             fillings = [make_filling(images, filling) for filling in (deletion_filling, insertion_filling)]

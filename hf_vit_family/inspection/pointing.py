@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..progress import show_progress
 from .checks import choose_classes
 from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
@@ -78,7 +78,7 @@ def pointing_game(
         raise ValueError("A box has no area; expected left < right and top < bottom.")
     classes = choose_classes(predict(model, pixel_values, batch_size), target)
     hits = {name: [] for name in chosen}
-    with tqdm(total=len(pixel_values) * len(chosen), unit="map", disable=not progress) as bar:
+    with show_progress(total=len(pixel_values) * len(chosen), unit="map", show=progress) as bar:
         for first in range(0, len(pixel_values), batch_size):
             images = pixel_values[first : first + batch_size]
             for name, explain in chosen.items():

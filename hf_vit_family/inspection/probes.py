@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..progress import show_progress
 from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
@@ -133,7 +133,7 @@ def patch_drop(
     replaced = make_filling(pixel_values, filling)
     dropped = tuple(round(share * patches) for share in shares)
     values = torch.zeros(len(pixel_values), len(dropped), dtype=torch.double)
-    with tqdm(total=len(seeds) * len(dropped), unit="pass", disable=not progress) as bar:
+    with show_progress(total=len(seeds) * len(dropped), unit="pass", show=progress) as bar:
         for seed in seeds:
             ranked = random_orders(len(pixel_values), patches, seed).to(pixel_values.device)
             if maps is not None:
@@ -177,7 +177,7 @@ def patch_shuffle(
         if any(side % count for side, count in zip(size, grid, strict=True)):
             raise ValueError(f"grid is {grid!r}; expected numbers that divide the image's {size} pixels.")
     scores = [ShuffleScore((1, 1), 1, judge.measure, judge.whole.double().cpu(), ())]
-    with tqdm(total=len(seeds) * len(grids), unit="pass", disable=not progress) as bar:
+    with show_progress(total=len(seeds) * len(grids), unit="pass", show=progress) as bar:
         for grid in grids:
             values = torch.zeros(len(pixel_values), dtype=torch.double)
             for seed in seeds:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..progress import show_progress
 from .checks import choose_classes
 from .explanations import Explain, check_maps, choose_explanations
 from .hidden import hooked
@@ -91,7 +91,7 @@ def randomisation_check(
     classes = choose_classes(predict(model, pixel_values, batch_size), target)
     batches = list(zip(pixel_values.split(batch_size), classes.split(batch_size), strict=True))
     total = len(pixel_values) * len(chosen) * (1 + len(shares) * len(seeds))
-    with tqdm(total=total, unit="map", disable=not progress) as bar:
+    with show_progress(total=total, unit="map", show=progress) as bar:
 
         def explain_all(of: PreTrainedModel) -> dict[str, list[torch.Tensor]]:
             maps = {name: [] for name in chosen}

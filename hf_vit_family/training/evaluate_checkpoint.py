@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ..programs import as_program
 from .arguments import make_parser
 from .checkpoint_evaluation.label_order import LabelOrder
 from .configuration import DataSettings, Precision, option, option_name
@@ -93,6 +94,7 @@ class Settings:
         return cls(**groups)
 
 
+@as_program
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run from the command line.
 

@@ -7,12 +7,14 @@ accelerate launch -m hf_vit_family.training.finetune --help
 import sys
 from collections.abc import Sequence
 
+from ..programs import as_program
 from .arguments import parse_options
 from .messages import tell
 from .recipes import read_recipe
 from .run_folder import read_settings
 
 
+@as_program
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run from the command line.
 

@@ -18,8 +18,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
+from ..progress import show_progress
 from .checkpoints import CheckpointError, Progress, find_checkpoint, list_checkpoints, save_checkpoint, truncate_log
 from .configuration import FinetuneSettings
 from .losses import Objective
@@ -130,20 +130,17 @@ class Trainer:
             truncate_log(self.log, self.progress.step)
 
     def train(self) -> None:
-        """Train to the end, with a progress bar on the main process.
+        """Train to the end, with its progress shown on the main process.
 
         Raises:
             TrainingError: the loss is not finite, memory or disk is full, or a stream ends too soon.
         """
         size = self.optimisation.batch_size
-        self.bar = tqdm(
+        self.bar = show_progress(
             total=self.total_steps * size,
             initial=self.progress.step * size,
-            unit="img",
-            unit_scale=True,
-            dynamic_ncols=True,
-            mininterval=0.5,
-            disable=not self.accelerator.is_main_process,
+            unit="image",
+            show=self.accelerator.is_main_process,
         )
         try:
             while self.progress.step < self.total_steps and not self.progress.stopped:

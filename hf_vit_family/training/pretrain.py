@@ -7,12 +7,14 @@ accelerate launch -m hf_vit_family.training.pretrain --help
 import sys
 from collections.abc import Sequence
 
+from ..programs import as_program
 from .arguments import make_parser
 from .messages import tell
 from .pretraining.configuration import DESCRIPTION, LEFT_OUT, PRETRAIN_GROUPS, PretrainSettings
 from .run_folder import read_settings
 
 
+@as_program
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run from the command line.
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from ...progress import show_progress
 from . import ceilings, counterparts, environment, memory
 from .contestants import DTYPES, MODES, Chosen, choose
 from .preparing import Case, Prepared, difference, prepare
@@ -134,7 +134,7 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
         exports = Exports(Path(folder))
         try:
             results = replace(results, ceilings=ceilings.measure(options.device))
-            with tqdm(plans, unit="row") as progress:
+            with show_progress(plans, unit="row") as progress:
                 subject = None
                 for row_plan in progress:
                     progress.set_description(str(row_plan))

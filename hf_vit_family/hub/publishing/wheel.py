@@ -48,7 +48,14 @@ def build_wheel(folder: Path) -> Path:
         raise ValueError("A wheel of this package cannot be built: there is neither pip nor uv here.")
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
     built = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False, cwd=folder
+        command,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_TIMEOUT,
+        check=False,
+        cwd=folder,
     )
     wheels = sorted(folder.glob("hf_vit_family-*.whl"))
     if built.returncode != 0 or len(wheels) != 1:

@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from datasets import disable_progress_bars
-from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
+from ...progress import show_progress
 from ..data.images import make_image_set
 from ..data.loading import load_images
 from ..data.preparation import Preparation
@@ -68,9 +68,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
         loader = accelerator.prepare(loader)
         wrapped = accelerator.prepare_model(model, evaluation_mode=True)
         begun = time.perf_counter()
-        with tqdm(
-            total=len(split), unit="img", dynamic_ncols=True, disable=not accelerator.is_main_process
-        ) as progress:
+        with show_progress(total=len(split), unit="image", show=accelerator.is_main_process) as progress:
             predictions = predict(accelerator, wrapped, loader, progress.update)
         seconds = max(time.perf_counter() - begun, 1e-9)
         if not accelerator.is_main_process:

@@ -10,13 +10,15 @@ import datasets
 import numpy as np
 
 from ...models.image_rgb import to_rgb
+from ...progress import show_progress
 from ...sources import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
 from .splits import UNREADABLE, DataError, Split, require_image
 
-# Sets from this size on are looked through with a progress bar.
-LONG = 20_000
+# Who looks through a small set sees no bar.
+BAR_AFTER = 3.0  # seconds
+_bar: Any = None  # of the set that is looked through; no argument of `_look_at`, as `datasets` would hash it
 
 
 def examine(split: Split, corrupt_images: CorruptImages) -> tuple[Split, list[str]]:
@@ -60,10 +62,9 @@ def _look_through(split: Split) -> datasets.Dataset:
     cache = Path(datasets.config.HF_DATASETS_CACHE).resolve()
     files = [Path(file["filename"]).resolve() for file in table.cache_files]
     in_cache = bool(files) and all(path.is_relative_to(cache) for path in files)
-    silent = datasets.are_progress_bars_disabled()
-    if len(table) >= LONG:
-        datasets.enable_progress_bars()
-    try:
+    global _bar
+    description = f"Checking the images of {split.name}"
+    with show_progress(total=len(table), unit="image", description=description, delay=BAR_AFTER) as _bar:
         return table.map(
             _look_at,
             batched=True,
@@ -72,16 +73,14 @@ def _look_through(split: Split) -> datasets.Dataset:
             features=datasets.Features({"problem": datasets.Value("string"), "fingerprint": datasets.Value("int64")}),
             # a folder that was saved to the disk is the user's: nothing is written into it
             keep_in_memory=not in_cache,
-            desc=f"Checking the images of {split.name}",
         )
-    finally:
-        if silent:
-            datasets.disable_progress_bars()
 
 
 def _look_at(batch: dict[str, list]) -> dict[str, list]:
     with ThreadPoolExecutor(usable_cores()) as pool:
         found = list(pool.map(_look_at_one, batch["image"]))
+    if _bar is not None:
+        _bar.update(len(found))
     return {"problem": [problem for problem, _ in found], "fingerprint": [number for _, number in found]}
 
 

@@ -3,6 +3,7 @@
 
 import glob
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,12 @@ def _require_utf8(name: str, place: str) -> None:
         os.path.join(place, name).encode()
     except UnicodeEncodeError as error:
         shown = os.fsencode(name).decode(errors="backslashreplace")
+        encoding = sys.getfilesystemencoding()
+        if encoding != "utf-8":
+            raise DataError(
+                f"Python takes the names of files here for {encoding}, and that of '{shown}' is not; PYTHONUTF8=1 "
+                "makes it read them as UTF-8."
+            ) from error
         raise DataError(f"The name of the file '{shown}' is not UTF-8; rename it.") from error
 
 

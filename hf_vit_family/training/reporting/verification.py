@@ -59,7 +59,9 @@ def load_back(
         table.to_parquet(images)
         program = Path(__file__).with_name("load_back.py")
         command = [sys.executable, "-P", str(program), *map(str, (folder.resolve(), images, result, threads))]
-        process = subprocess.run(command, cwd=scratch, env=_environment(scratch), capture_output=True, text=True)
+        process = subprocess.run(
+            command, cwd=scratch, env=_environment(scratch), capture_output=True, encoding="utf-8", errors="replace"
+        )
         if process.returncode:
             words = process.stderr.strip().splitlines()
             raise RuntimeError(f"{folder} could not be loaded back: {words[-1] if words else process.returncode}")
