@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...fonts import save_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -15,7 +17,7 @@ FORMATS = ("safetensors", "npz")
 
 def save_picture(figure: "Figure", path: Path) -> Path:
     """Writes a PNG file on the figure's own ground, which may be transparent."""
-    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
+    save_figure(figure, path, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
     return path
 
 

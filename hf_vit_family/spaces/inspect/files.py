@@ -48,6 +48,7 @@ def picture_file(
     """
     import torch
 
+    from ...fonts import save_figure
     from ...inspection.pictures import draw_overlays
 
     figure = draw_overlays(
@@ -60,7 +61,7 @@ def picture_file(
         theme="dark" if dark else "light",
     )
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
+    save_figure(figure, buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
     return buffer.getvalue()
 
 

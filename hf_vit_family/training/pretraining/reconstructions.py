@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from ...fonts import save_figure
 from ..data.preparation import Preparation
 from .masked_images import enlarge
 
@@ -45,4 +46,4 @@ def draw_reconstructions(
             axis.set_xticks([])
             axis.set_yticks([])
         axes[row][0].set_ylabel(title, fontsize=8)
-    figure.savefig(path, dpi=120, facecolor="white")
+    save_figure(figure, path, dpi=120, facecolor="white")

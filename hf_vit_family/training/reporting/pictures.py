@@ -2,7 +2,6 @@
 """The pictures of a report, drawn with matplotlib's objects: no window, and no state that outlives a picture."""
 
 import textwrap
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
+from ...fonts import save_figure
 from ..data.loading import Split
 from .mistakes import Mistake
 
@@ -187,7 +187,8 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split, path: Path) -> None
 
 def shorten(name: str, most: int) -> str:
     """A name in one line of at most so many characters."""
-    name = " ".join(name.split())
+    # halves of surrogate pairs, of a name that is not UTF-8, are what matplotlib cannot draw
+    name = " ".join(name.encode("utf-8", "backslashreplace").decode("utf-8").split())
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
@@ -199,7 +200,4 @@ def _plain(axes: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with warnings.catch_warnings():
-        # names in scripts that matplotlib's font lacks are drawn as boxes; the page beside the picture has them whole
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.1)
+    save_figure(figure, path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.1)
