@@ -8,10 +8,12 @@ import torch
 from transformers import PreTrainedModel
 
 from .checks import check_pixel_values
+from .state import undisturbed
 
 WIDTH = 0.25  # standard deviation of the Gaussian, as a share of each side
 
 
+@undisturbed
 def random_map(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None, seed: int = 0
 ) -> torch.Tensor:
@@ -35,6 +37,7 @@ def random_map(
     return torch.stack(maps).to(pixel_values.device)
 
 
+@undisturbed
 def centre_gaussian(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from .anatomy import ANATOMIES, find_anatomy
 from .checks import check_pixel_values
 from .hidden import choose_blocks, hidden_maps
-from .state import evaluating, hooked
+from .state import evaluating, hooked, undisturbed
 
 Layers = Sequence[int | str] | None
 
@@ -34,6 +34,7 @@ class Similarity:
     batch_size: int | None
 
 
+@undisturbed
 def layer_similarity(
     model: nn.Module,
     pixel_values: torch.Tensor,

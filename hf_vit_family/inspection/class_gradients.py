@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from .anatomy import Call, find_anatomy
 from .batch_norms import exact_gradients
 from .checks import check_differentiable, check_image_size, check_pixel_values, choose_classes, in_own_precision
-from .state import evaluating, hooked, outside_inference_mode
+from .state import evaluating, hooked, undisturbed
 
 
-@outside_inference_mode
+@undisturbed
 def input_gradient(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:
@@ -45,7 +45,7 @@ def input_gradient(
     return gradient.float().abs().amax(1)
 
 
-@outside_inference_mode
+@undisturbed
 def grad_cam(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:

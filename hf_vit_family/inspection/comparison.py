@@ -15,6 +15,7 @@ from .intervals import markdown_table
 from .patches import GRID
 from .probabilities import predict
 from .randomisation import SanityCheck, randomisation_check
+from .state import undisturbed
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Comparison:
     seconds: float
 
 
+@undisturbed
 def compare_explanations(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

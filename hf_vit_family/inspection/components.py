@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from .anatomy import find_anatomy
 from .checks import is_whole
 from .hidden import hidden_maps
+from .state import undisturbed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class FeatureColours:
     explained: torch.Tensor
 
 
+@undisturbed
 def patch_filters(model: PreTrainedModel, count: int = 28) -> PatchFilters:
     """Principal components of the filters of the patch embedding.
 
@@ -68,6 +70,7 @@ def patch_filters(model: PreTrainedModel, count: int = 28) -> PatchFilters:
     return PatchFilters(components[:count].view(-1, *filters.shape[1:]), explained[:count])
 
 
+@undisturbed
 def feature_colours(model: PreTrainedModel, pixel_values: torch.Tensor, layer: int = -1) -> FeatureColours:
     """The three strongest principal components of a block's tokens as red, green and blue.
 

@@ -13,6 +13,7 @@ from ..progress import show_progress
 from .intervals import Interval, markdown_table, mean_interval
 from .probabilities import Judge
 from .shown import shown_images
+from .state import undisturbed
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class CorruptionScore:
         return mean_interval(self.values)
 
 
+@undisturbed
 def corruption_scores(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

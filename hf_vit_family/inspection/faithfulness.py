@@ -14,6 +14,7 @@ from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .probabilities import check_count, check_images, predict, predict_class
+from .state import undisturbed
 
 STEPS = 10
 
@@ -69,6 +70,7 @@ class Faithfulness:
         return mean_interval(self.differences - other.differences, self.seed)
 
 
+@undisturbed
 def score_faithfulness(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
 from .checks import check_image_size, check_indices, check_pixel_values, in_own_precision
-from .state import evaluating, hooked
+from .state import evaluating, hooked, undisturbed
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def block_names(model: PreTrainedModel) -> list[str]:
     return [block.name for block in find_anatomy(model).blocks(model)]
 
 
+@undisturbed
 def hidden_maps(
     model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
 ) -> list[HiddenMap]:

@@ -16,11 +16,11 @@ from .mixing import Mixing
 from .patches import to_grid
 from .raw import find_places
 from .rollout import find_mixing
-from .state import hooked, outside_inference_mode
+from .state import hooked, undisturbed
 from .walk import Walk
 
 
-@outside_inference_mode
+@undisturbed
 def legrad(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:

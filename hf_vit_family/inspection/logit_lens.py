@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from .anatomy import find_anatomy
 from .checks import check_image_size, check_pixel_values
 from .hidden import choose_blocks, run_blocks
-from .state import evaluating
+from .state import evaluating, undisturbed
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class LensMap:
     exact: str | None
 
 
+@undisturbed
 def logit_lens(
     model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
 ) -> list[LensMap]:

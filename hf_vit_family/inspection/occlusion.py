@@ -9,8 +9,10 @@ from transformers import PreTrainedModel
 from .checks import choose_classes
 from .patches import GRID, check_grid, fill_patches, make_filling
 from .probabilities import check_count, check_images, predict, predict_class
+from .state import undisturbed
 
 
+@undisturbed
 def occlusion_map(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

@@ -12,6 +12,7 @@ from .checks import choose_classes
 from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .probabilities import check_count, check_images, predict
+from .state import undisturbed
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class PointingScore:
         return mean_interval(self.hits, self.seed)
 
 
+@undisturbed
 def pointing_game(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 from ..models.relative_position import relative_log_coordinates
 from .anatomy import find_anatomy
 from .checks import check_indices, is_whole
+from .state import undisturbed
 
 
+@undisturbed
 def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
     """Cosine similarity of each place's position embedding to those of all places.
 
@@ -76,6 +78,7 @@ class BiasTable:
     values: torch.Tensor
 
 
+@undisturbed
 def relative_position_bias(model: PreTrainedModel, layers: Sequence[int] | None = None) -> list[BiasTable]:
     """The relative position biases as maps, one a head, with the query in the middle.
 

@@ -8,9 +8,10 @@ from transformers import PreTrainedModel
 
 from .anatomy import find_anatomy
 from .checks import check_image_size, check_pixel_values, choose_classes, in_own_precision
-from .state import evaluating
+from .state import evaluating, undisturbed
 
 
+@undisturbed
 def predict(model: PreTrainedModel, pixel_values: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
     """Probabilities (images, classes), float32: softmax, or sigmoid of a model with several classes an image."""
     with torch.no_grad(), evaluating(model):
@@ -24,6 +25,7 @@ def predict(model: PreTrainedModel, pixel_values: torch.Tensor, batch_size: int 
     return logits.sigmoid() if several else logits.softmax(-1)
 
 
+@undisturbed
 def predict_class(
     model: PreTrainedModel, pixel_values: torch.Tensor, classes: torch.Tensor, batch_size: int = 256
 ) -> torch.Tensor:

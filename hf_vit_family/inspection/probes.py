@@ -12,6 +12,7 @@ from .explanations import Explain, check_maps, choose_explanations
 from .intervals import Interval, markdown_table, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .probabilities import Judge
+from .state import undisturbed
 
 ORDERS = ("random", "salient", "non-salient")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -73,6 +74,7 @@ class ShuffleScore:
         return mean_interval(self.values)
 
 
+@undisturbed
 def patch_drop(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,
@@ -145,6 +147,7 @@ def patch_drop(
     return DropCurve(order, name, judge.measure, patches, dropped, values, filling, seeds)
 
 
+@undisturbed
 def patch_shuffle(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

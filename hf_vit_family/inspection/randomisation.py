@@ -16,6 +16,7 @@ from .explanations import Explain, check_maps, choose_explanations
 from .hidden import hooked
 from .intervals import Interval, markdown_table, mean_interval, rank_correlation
 from .probabilities import check_count, check_images, predict
+from .state import undisturbed
 
 LIMIT = 0.5
 MEASURED = 64  # images that statistics of batch norms are taken from
@@ -51,6 +52,7 @@ class SanityCheck:
         return self.by_share[-1].high < LIMIT
 
 
+@undisturbed
 def randomisation_check(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,
@@ -114,6 +116,7 @@ def randomisation_check(
     return [SanityCheck(name, shares, correlations[name], seeds) for name in chosen]
 
 
+@undisturbed
 def randomised(model: PreTrainedModel, share: float, seed: int, pixel_values: torch.Tensor) -> PreTrainedModel:
     """A copy of a model in evaluation mode, with random weights in some of its layers.
 

@@ -11,13 +11,13 @@ from .capture import capture_attention
 from .checks import check_image_size, check_index, check_indices, check_pixel_values, check_query
 from .mixing import Mixing
 from .rollout import find_mixing
-from .state import outside_inference_mode
+from .state import undisturbed
 from .walk import Walk
 
 CLASS_TOKEN = "class"
 
 
-@outside_inference_mode
+@undisturbed
 def attention_map(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,
@@ -61,7 +61,7 @@ def attention_map(
     return places.as_map(looked.reshape(len(pixel_values), -1))
 
 
-@outside_inference_mode
+@undisturbed
 def attention_distance(
     model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
 ) -> list[torch.Tensor]:

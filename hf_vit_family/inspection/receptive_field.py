@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from .anatomy import find_anatomy
 from .checks import check_differentiable, check_pixel_values, check_query
 from .hidden import run_blocks
-from .state import outside_inference_mode
+from .state import undisturbed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReceptiveField:
     values: torch.Tensor
 
 
-@outside_inference_mode
+@undisturbed
 def receptive_field(
     model: PreTrainedModel,
     pixel_values: torch.Tensor,

@@ -27,13 +27,13 @@ from .checks import (
 )
 from .mixing import MIXINGS, Mixing
 from .operators import stencil, stencil_of, with_residual
-from .state import outside_inference_mode
+from .state import undisturbed
 from .walk import Walk
 
 FUSIONS = ("mean", "max", "min")
 
 
-@outside_inference_mode
+@undisturbed
 def attention_rollout(
     model: PreTrainedModel, pixel_values: torch.Tensor, head_fusion: str = "mean", discard_ratio: float = 0.0
 ) -> torch.Tensor:
@@ -76,7 +76,7 @@ def attention_rollout(
     return rollout_from(model, matrices, pixel_values.shape)
 
 
-@outside_inference_mode
+@undisturbed
 def gradient_rollout(
     model: PreTrainedModel, pixel_values: torch.Tensor, target: int | Sequence[int] | None = None
 ) -> torch.Tensor:
@@ -118,7 +118,7 @@ def gradient_rollout(
     return rollout_from(model, [(matrix / largest).flatten(0, 1) for matrix in matrices], pixel_values.shape)
 
 
-@outside_inference_mode
+@undisturbed
 def rollout_from(model: PreTrainedModel, matrices: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
     """Rollout of attention matrices that are there already.
 
@@ -167,7 +167,7 @@ def discard(matrix: torch.Tensor, ratio: float, model: PreTrainedModel) -> torch
     return matrix * kept
 
 
-@outside_inference_mode
+@undisturbed
 def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Tensor:
     """How a PoolFormer hands tokens on, which is the same for every image: there is no attention to look at.
 

@@ -5,7 +5,10 @@ from typing import Any
 
 import torch
 
+from .state import undisturbed
 
+
+@undisturbed
 def shown_images(pixel_values: torch.Tensor, processor: Any) -> torch.Tensor:
     """What an image processor gave, with its normalisation undone, so that maps lie on what they are of.
 

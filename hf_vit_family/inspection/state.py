@@ -1,17 +1,22 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The state that a model is looked at in, and is brought back from: mode, attention, hooks, threads, inference mode."""
 
+import copy
 import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from ..outputs import naming_outputs
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+HALF = (torch.bfloat16, torch.float16)
 
 # two threads that change the mode of one model, and change it back, would leave it in that of the other
 _ONE_AT_A_TIME = threading.RLock()
@@ -105,26 +110,57 @@ def hooked(
             handle.remove()
 
 
-def outside_inference_mode(function: Function) -> Function:
-    """A function that is called outside of `torch.inference_mode`, in which there are no gradients, wherever it stands.
+def undisturbed(function: Function) -> Function:
+    """A function of inspection that gives the same whatever is set around its call.
 
-    Tensors among its arguments that were made in inference mode are copied, as no gradient passes through them.
+    In it are no `torch.inference_mode`, in which there are no gradients, no autocast, no default dtype but float32, no
+    default device but the CPU, and models give outputs with names, whatever their configuration says of `return_dict`.
+    A model in half precision is looked at as a copy in float32, in which its gradients neither vanish nor overflow;
+    images in half precision become float32 too. Tensors that were made in inference mode are copied, as no gradient
+    passes through them.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_inference_mode_enabled():
-            return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
-        with torch.inference_mode(False), torch.no_grad():
-            return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+        with ExitStack() as stack:
+            if torch.is_inference_mode_enabled():
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.no_grad())
+            if torch.get_default_dtype() != torch.float32:
+                stack.enter_context(_ONE_AT_A_TIME)  # the default is that of all threads
+                stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+                torch.set_default_dtype(torch.float32)
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            models = [value for value in (*args, *kwargs.values()) if isinstance(value, nn.Module)]
+            for kind in {"cpu", *(parameter.device.type for model in models for parameter in model.parameters())}:
+                if kind != "meta" and torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            prepared = {id(model): _in_float32(model) for model in models}
+            for model in prepared.values():
+                stack.enter_context(naming_outputs(model))
+            plain = functools.partial(_plain, prepared)
+            return function(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
 
     return call
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and value.is_inference():
-        return value.clone()
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+def _plain(models: dict[int, nn.Module], value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return models.get(id(value), value)
+    if isinstance(value, torch.Tensor):
+        value = value.clone() if value.is_inference() else value
+        return value.float() if value.dtype in HALF else value
+    return [_plain(models, each) for each in value] if type(value) is list else value
+
+
+def _in_float32(model: nn.Module) -> nn.Module:
+    """The model itself, or a copy where some of its weights are in half precision."""
+    weights = list(model.parameters())
+    plain = all(type(weight) is nn.Parameter for weight in weights)  # quantised ones have a precision of their own
+    if plain and any(weight.dtype in HALF for weight in weights):
+        return copy.deepcopy(model).float()
+    return model
 
 
 def _of_this_thread(hook: Callable) -> Callable:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from .hidden import hidden_maps
+from .state import undisturbed
 
 CLASS_TOKEN, MEAN = "class token", "mean of the tokens"
 
@@ -28,6 +29,7 @@ class SimilarityMap:
     values: torch.Tensor
 
 
+@undisturbed
 def token_similarity(
     model: PreTrainedModel, pixel_values: torch.Tensor, layers: Sequence[int] | None = None
 ) -> list[SimilarityMap]:

@@ -103,7 +103,7 @@ class HfvfImageClassificationMixin:
         Raises:
             ValueError: `pixel_values` is missing, or of the wrong rank, dtype, number of channels or size.
         """
-        outputs = self.model(pixel_values, **kwargs)
+        outputs = self.model(pixel_values, return_dict=True, **kwargs)
         logits = self.compute_logits(outputs.pooler_output)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
         return ImageClassifierOutput(
@@ -128,7 +128,7 @@ class HfvfBackboneMixin(BackboneMixin):
         Raises:
             ValueError: `pixel_values` is missing, or of the wrong rank, dtype, number of channels or size.
         """
-        outputs = self.model(pixel_values, **kwargs)
+        outputs = self.model(pixel_values, return_dict=True, **kwargs)
         maps = zip(self.stage_names, outputs.hidden_states, strict=True)
         return BackboneOutput(
             feature_maps=tuple(hidden_state for name, hidden_state in maps if name in self.out_features),
