@@ -22,7 +22,7 @@ from .commands.convert import convert
 from .commands.export import export
 from .commands.inspect import inspect
 from .commands.publish import publish
-from .commands.shared import RevisionOption, loaders
+from .commands.shared import RevisionOption, load_in_float32, loaders
 from .commands.space import space
 from .commands.verify import verify
 from .programs import output_is_lost, start_program, tell_lost_output
@@ -117,7 +117,8 @@ def predict(
     files = find_images(paths)
     load_image_processor, load_model = loaders()
     target = _device(device)
-    classifier = load_model(model, revision=revision)
+    # processors are slow in half precision, and lack some operations in it
+    classifier = load_in_float32(model, revision) if target == "cpu" else load_model(model, revision=revision)
     processor = load_image_processor(model, revision=revision)
     from .prediction import predict_files
     from .progress import show_progress

@@ -88,8 +88,8 @@ def load_model(
         num_labels: another number of classes than the checkpoint's gives a new head with random weights; every other
             tensor has to fit.
         **config_overrides: configuration values, for example `drop_path_rate=0.1`; besides `attn_implementation` and
-            `dtype`. Where `image_size` changes the windows of a native model, its tables of relative positions are
-            interpolated.
+            `dtype`. Outputs have names unless `return_dict=False` is among them. Where `image_size` changes the windows
+            of a native model, its tables of relative positions are interpolated.
 
     Raises:
         ValueError: no such name, unknown keys, no model, another class than this package's or transformers', weights
@@ -100,6 +100,28 @@ def load_model(
     if num_labels is not None:
         overrides["num_labels"] = num_labels
     return _load(name, revision, overrides, backbone=False)
+
+
+def load_in_float32(
+    name: str | os.PathLike, revision: str | None = None, **config_overrides: Any
+) -> tuple[PreTrainedModel, torch.dtype]:
+    """As `load_model`, in float32 whatever dtype the checkpoint is in, which is given too.
+
+    What is trained, measured or looked into is float32: in half precision small steps of a weight are lost, and
+    gradients vanish or overflow.
+
+    Args:
+        name, revision, config_overrides: as for `load_model`.
+
+    Raises:
+        ValueError, OSError: as `load_model`.
+    """
+    model = load_model(name, revision=revision, **config_overrides)
+    stored = model.dtype
+    if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in model.state_dict().values()):
+        # loaded again, as what a model computes while it is built would keep the rounding of half precision
+        model = load_model(name, revision=revision, **{**config_overrides, "dtype": torch.float32})
+    return model, stored
 
 
 def load_backbone(name: str | os.PathLike, revision: str | None = None, **config_overrides: Any) -> PreTrainedModel:
@@ -328,7 +350,8 @@ def _load_transformers(
         _check_auto_map(source, stored, family)
     construction = {key: overrides.pop(key) for key in CONSTRUCTION_KEYS if key in overrides}
     check_config_keys(config_class, overrides)
-    stored = {key: value for key, value in stored.items() if key not in UNSAFE_FIELDS}
+    # with return_dict=False, which says how somebody wanted outputs, half of transformers' classifiers cannot be called
+    stored = {key: value for key, value in stored.items() if key not in (*UNSAFE_FIELDS, "return_dict")}
     relabelled = bool({"num_labels", "id2label"} & set(overrides))
     new_head = False
     try:
@@ -539,4 +562,11 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-__all__ = ["download_weights", "load_backbone", "load_image_processor", "load_model", "read_safetensors"]
+__all__ = [
+    "download_weights",
+    "load_backbone",
+    "load_image_processor",
+    "load_in_float32",
+    "load_model",
+    "read_safetensors",
+]

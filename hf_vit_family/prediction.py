@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .models.image_rgb import to_rgb
+from .outputs import naming_outputs
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _scores(model: PreTrainedModel, pixels: list[torch.Tensor]) -> torch.Tensor:
     """(images, classes) on the CPU: probabilities of exclusive or of independent classes, or a regression's outputs."""
     if not pixels:
         return torch.empty(0, model.config.num_labels)
-    logits = model(torch.stack(pixels).to(model.device, model.dtype)).logits.float().cpu()
+    with naming_outputs(model):
+        logits = model(torch.stack(pixels).to(model.device, model.dtype)).logits.float().cpu()
     if model.config.problem_type == "regression":
         return logits
     if model.config.problem_type == "multi_label_classification":

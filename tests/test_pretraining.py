@@ -291,7 +291,7 @@ class TestJob:
         assert set(trained) - set(encoder) <= {"embeddings.mask_token"}
         assert all(torch.equal(tensor, trained[name]) for name, tensor in encoder.items())
         assert classifier(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 4)
-        start, _, _ = build_model(ModelSettings(model=str(output / "model")), ["bird", "cat"])
+        start, *_ = build_model(ModelSettings(model=str(output / "model")), ["bird", "cat"])
         assert start.config.id2label == {0: "bird", 1: "cat"}
         assert all(torch.equal(tensor, trained[name]) for name, tensor in start.base_model.state_dict().items())
         assert f"--model {output / 'model'}" in capsys.readouterr().out

@@ -123,7 +123,7 @@ class TestOptimisation:
 class TestModel:
     def test_names_of_classes_and_kind_of_problem_are_pinned(self):
         settings = FinetuneSettings.from_options({"model_config": TINY})
-        model, processor, _ = build_model(settings.model, list(CLASSES), image_size=32)
+        model, processor, *_ = build_model(settings.model, list(CLASSES), image_size=32)
         assert model.config.id2label == {0: "bird", 1: "cat", 2: "dog"}
         assert model.config.label2id == {"bird": 0, "cat": 1, "dog": 2}
         assert model.config.problem_type == "single_label_classification"
@@ -253,7 +253,7 @@ class TestJob:
         assert run(options(photos, output, "--seed", "3", *more)) == 0
         assert f"Method: {more[1]}, {trained:,} parameters trained" in capsys.readouterr().out
         weights = load_file(output / "model" / "model.safetensors")
-        start, _, _ = build_model(FinetuneSettings.from_options({"model_config": TINY}).model, list(CLASSES), 32)
+        start, *_ = build_model(FinetuneSettings.from_options({"model_config": TINY}).model, list(CLASSES), 32)
         assert set(weights) == set(start.state_dict())
         assert (output / "adapter" / "adapter_model.safetensors").exists() == (more[1] == "lora")
 

@@ -454,7 +454,7 @@ class TestCheckpoint:
         timm = pytest.importorskip("timm", reason="timm is an optional library")
         network = timm.create_model("test_resnet", num_classes=3).eval()
         timm.models.save_for_hf(network, tmp_path / "timm", safe_serialization=True)
-        model, processor = load_checkpoint(str(tmp_path / "timm"))
+        model, processor, _ = load_checkpoint(str(tmp_path / "timm"))
         pixels = torch.randn(2, 3, 96, 96)
         with torch.inference_mode():
             assert torch.equal(model(pixel_values=pixels).logits, network(pixels))
@@ -487,7 +487,7 @@ class TestCheckpoint:
         own = default_image_processor(saved)
         own.image_mean = [0.1, 0.2, 0.3]
         export(saved, tmp_path / "vit", processor=own)
-        model, processor = load_checkpoint(str(tmp_path / "vit"), size)
+        model, processor, _ = load_checkpoint(str(tmp_path / "vit"), size)
         assert list(processor.image_mean) == [0.1, 0.2, 0.3]
         side = size or 32
         pixels = processor(Image.new("RGB", (50, 60)), return_tensors="pt")["pixel_values"]
@@ -508,7 +508,7 @@ class TestCheckpoint:
         assert json.loads((tmp_path / "out" / "metrics.json").read_text())["evaluation"]["micro_f1"] >= 0
 
     def test_a_native_family_at_another_size(self, place):
-        model, processor = load_checkpoint(str(place / "model"), 64)
+        model, processor, _ = load_checkpoint(str(place / "model"), 64)
         assert (model.config.image_size, processor.size) == (64, {"height": 64, "width": 64})
 
     @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def write(
     """
     from .shared import loaders
 
-    load_model = loaders()[1]
+    loaders()  # keeps transformers' own messages to errors
     from ..hub.cards import write_card
     from ..hub.cards.writing import model_folder
 
@@ -63,7 +63,7 @@ def write(
         "intended_use": intended_use,
     }
     path = write_card(folder, **choices)  # what is wrong is told before anything is measured
-    cost = _cost(load_model, model_folder(folder), speed)
+    cost = _cost(model_folder(folder), speed)
     typer.echo(f"Wrote {write_card(path.parent, **cost) if cost else path}")
 
 
@@ -94,15 +94,16 @@ def zoo(
     typer.echo(zoo_card(tag), nl=False)
 
 
-def _cost(load_model, folder: Path, speed: bool) -> dict:
+def _cost(folder: Path, speed: bool) -> dict:
     """Multiply-adds and images per second of the model in a folder."""
     from ..hub.cards.folders import read_folder
     from ..hub.measuring import count_multiply_adds, measure_speed
+    from .shared import load_in_float32
 
     facts = read_folder(folder)
     if not facts.classifies or facts.image_size is None:
         return {}
     # a folder may be called like a model of the zoo
-    model = load_model(folder.absolute())
+    model = load_in_float32(folder.absolute())
     cost = {"multiply_adds": count_multiply_adds(model, facts.image_size)}
     return {**cost, "speed": [measure_speed(model, facts.image_size)]} if speed else cost

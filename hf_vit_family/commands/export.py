@@ -40,7 +40,10 @@ def export(
     load_image_processor, load_model = loaders()
     if format == "hub" and (any_size is not None or int8 is not None):
         raise ValueError("--any-size, --one-size and --int8 were given for the Hub; expected another --format.")
-    loaded = load_model(model, revision=revision, **overrides(values))
+    given = overrides(values)
+    if format != "hub":
+        given.setdefault("dtype", "float32")  # what the graph starts from; --weights-dtype says what it computes in
+    loaded = load_model(model, revision=revision, **given)
     processor = None if sets_size(values) else load_image_processor(model, revision=revision)
     dtype = None if weights_dtype is None else _dtype(weights_dtype)
     if format == "hub":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .shared import ModelArgument, RevisionOption, loaders
+from .shared import ModelArgument, RevisionOption, load_in_float32, loaders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -128,13 +128,13 @@ def _request(
     files = find_images(paths)
     if len(files) > MOST_IMAGES:
         raise ValueError(f"{len(files)} images were given; inspect looks at {MOST_IMAGES} at once at most.")
-    load_image_processor, load_model = loaders()
+    load_image_processor, _ = loaders()
     import torch
 
     from ..inspection.shown import shown_images
     from ..inspection.views import Request
 
-    model = load_model(name, revision=revision).eval()
+    model = load_in_float32(name, revision)
     processor = load_image_processor(name, revision=revision)
     pixel_values = _pixels(processor, files)
     # BEiT keeps what it computes once, and tensors of inference mode would be of no use to gradients later
@@ -142,7 +142,7 @@ def _request(
         logits = model(pixel_values).logits.float()
     second, second_pixels = None, None
     if other is not None:
-        second = load_model(other).eval()
+        second = load_in_float32(other)
         second_pixels = _pixels(load_image_processor(other), files)
     return Request(
         model=model,

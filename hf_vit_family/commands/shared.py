@@ -30,6 +30,17 @@ def loaders() -> tuple[Any, Any]:
     return load_image_processor, load_model
 
 
+def load_in_float32(name: str, revision: str | None = None) -> Any:
+    """A model in float32, with a line on standard error where it is stored in another dtype."""
+    from .. import public  # noqa: F401 - registers the classes
+    from ..loading import load_in_float32 as load
+
+    model, stored = load(name, revision=revision)
+    if stored != model.dtype:
+        typer.echo(f"{name} is stored in {str(stored).removeprefix('torch.')} and computed in float32.", err=True)
+    return model
+
+
 def overrides(values: list[str] | None) -> dict[str, Any]:
     """`KEY=VALUE` pairs; values are JSON where they can be read so, text otherwise."""
     overrides = {}

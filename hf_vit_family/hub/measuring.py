@@ -32,6 +32,7 @@ def count_multiply_adds(model: PreTrainedModel, image_size: tuple[int, int]) -> 
         ValueError: the model does not take images of this size.
     """
     config = copy.deepcopy(model.config)
+    config.return_dict, config.dtype = True, torch.float32
     with torch.device("meta"), no_init_weights():
         hollow = type(model)._from_config(config, attn_implementation="eager").eval()
         pixel_values = torch.empty(1, getattr(config, "num_channels", 3), *image_size)
@@ -70,6 +71,7 @@ def measure_speed(
         raise ValueError(f"batch_size is {batch_size}; expected at least 1.")
     dtype = PRECISIONS[precision]
     measured = copy.deepcopy(model).to(device=device, dtype=dtype).eval()
+    measured.config.return_dict = True
     channels = getattr(model.config, "num_channels", 3)
     pixel_values = torch.randn(batch_size, channels, *image_size, generator=torch.Generator().manual_seed(0))
     pixel_values = pixel_values.to(device=device, dtype=dtype)

@@ -144,7 +144,7 @@ def _serve(name: str) -> ServedModel:
         processor = load_image_processor(name, revision=revision)
         image_size = _image_size(name, processor)
         with building:
-            model = load_model(name, revision=revision)
+            model = load_model(name, revision=revision, dtype="float32")
         if repo_id is not None and name not in own_models():
             check_work(name, model, image_size)
     except ValueError as error:

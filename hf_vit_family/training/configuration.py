@@ -20,6 +20,7 @@ from ..models.compat import unknown_name_message
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 Precision = Literal["auto", "no", "bf16", "fp16"]
+ExportDtype = Literal["float32", "bfloat16", "float16"]
 Augmentation = Literal["auto", "crop-flip", "resized-crop", "none"]
 AugmentationPolicy = Literal["none", "rand-augment", "trivial-augment"]
 ClassBalance = Literal["none", "weights", "sampling"]
@@ -201,6 +202,9 @@ class RunSettings:
     log_every: int = option(10, "optimisation steps between two updates of the progress bar and of log.jsonl")
     trackers: list[str] = option([], "also log to these: tensorboard, trackio, wandb")
     open_report: bool | None = option(None, "show the report in a browser at the end (default: in a desktop session)")
+    export_dtype: ExportDtype = option(
+        "float32", "dtype of the exported weights; training and whoever loads them compute in float32"
+    )
     verify: bool = option(True, "load the exported folder back in a process without this package and compare")
 
 

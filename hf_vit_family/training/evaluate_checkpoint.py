@@ -103,7 +103,8 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         program: name for `--help`.
 
     Returns:
-        The exit status: 0, 2 for a wrong option, checkpoint or data, told in one sentence, or 130 if interrupted.
+        The exit status: 0, 1 where a part of the report failed, 2 for a wrong option, checkpoint or data, told in one
+        sentence, or 130 if interrupted.
     """
     options = vars(make_parser(program, GROUPS, DESCRIPTION, without=TRAINING_ONLY).parse_args(arguments))
     try:
@@ -113,14 +114,14 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         from .setup import end_with_launcher
 
         end_with_launcher()
-        evaluate(settings, options)
+        figures = evaluate(settings, options)
     except (ValueError, OSError) as error:  # OSError: the Hub cannot be reached, a folder cannot be written
         return tell(error, 2)
     except ImportError as error:
         return tell(f"{error}; evaluation needs pip install 'hf_vit_family[training]'.", 2)
     except KeyboardInterrupt:
         return tell("interrupted; nothing was written.", 130)
-    return 0
+    return 1 if figures and figures["failed"] else 0
 
 
 if __name__ == "__main__":

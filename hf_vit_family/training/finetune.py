@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         program: name for `--help`.
 
     Returns:
-        The exit status: 0, 1 where the run failed or the exported folder answers otherwise, 2 for a wrong option or
-        data that cannot be trained on, told in one sentence.
+        The exit status: 0, 1 where the run or a part of its end failed or the exported folder answers otherwise,
+        2 for a wrong option or data that cannot be trained on, told in one sentence.
     """
     options = parse_options(arguments, program)
     try:
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
         end_run(job.accelerator)
+    if figures.get("failed"):
+        return 1
     return 0 if figures["loaded_back"] is None or figures["loaded_back"]["equal"] else 1
 
 

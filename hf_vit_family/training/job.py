@@ -26,6 +26,7 @@ from .data.preparation import Preparation
 from .data.sampling import EpochSampler, class_weights
 from .data.streaming import Stream
 from .ema import make_average
+from .ending import Ending
 from .hardware import choose_precision, set_threads
 from .loop import Trainer
 from .losses import ClassificationLoss, ClassificationObjective, Objective
@@ -34,7 +35,7 @@ from .methods.distillation import DistillationObjective
 from .methods.probes import choose_shots, run_probe
 from .methods.teachers import Teacher, load_teacher
 from .mixing import Mixing
-from .model import build_model, choose_preset, count_parameters
+from .model import build_model, choose_preset, count_parameters, round_weights, tell_stored
 from .optimisation import freeze_batch_norm, make_optimizer, make_schedule, synchronise_batch_norm
 from .preflight import Finding, Plan, run_checks
 from .processes import gather_model
@@ -62,6 +63,7 @@ class Job:
 
     def __init__(self, settings: FinetuneSettings):
         self.started = datetime.now(UTC)
+        self.ending = Ending()
         disable_progress_bars()  # of datasets and transformers: one bar is enough
         disable_progress_bar()
         self.settings = settings
@@ -87,6 +89,7 @@ class Job:
         set_seed(optimisation.seed)
         start = build_model(settings.model, self.images.label_names, settings.data.image_size, self.images.multi_label)
         self.processor, self.preparation = start.processor, Preparation(start.processor)
+        self.stored = start.stored
         self.model = self._adapt(start.model).to(self.accelerator.device)
         self.teacher = self._load_teacher()
         self.plan = Plan(
@@ -120,6 +123,8 @@ class Job:
     def run(self) -> dict[str, Any]:
         """Train, evaluate, export, load back and report. Returns what metrics.json holds, on the main process.
 
+        What cannot be made at the end is told, and is in `failed`; all other parts are made.
+
         Raises:
             TrainingError: training cannot go on.
         """
@@ -133,6 +138,8 @@ class Job:
         figures: dict[str, Any] = {"loaded_back": None}
         if self.accelerator.is_main_process:
             figures = self._report(predictions)
+            self.ending.attempt("the trackers' end", self._end_trackers)
+            figures["failed"] = self.ending.failed
         self.accelerator.wait_for_everyone()
         return figures
 
@@ -274,12 +281,10 @@ class Job:
         self.model.eval()
         predictions = run_probe(method, self.accelerator, self.model, self._loader(images), self.eval_loader, names)
         self.plain_model = self.model.eval()
-        if method.method == "ridge" and self.accelerator.is_main_process:
-            export(self.plain_model, self.output / "model", processor=self.processor)
         return predictions
 
     def _finish_training(self) -> Predictions:
-        """The plain model of all processes' weights, exported, and its answers as it will be loaded: in fp32."""
+        """The plain model of all processes' weights as it will be exported, and its answers in fp32."""
         trainer, main = self.trainer, self.accelerator.is_main_process
         if self.accelerator.distributed_type in SHARDING:
             self.plain_model = self._gather().eval()
@@ -287,10 +292,11 @@ class Job:
             self.plain_model = trainer.plain_model.eval()
         if self.settings.method.method == "lora":
             if main:
-                self.plain_model.save_pretrained(self.output / "adapter")
+                self.ending.attempt("the adapter", lambda: self.plain_model.save_pretrained(self.output / "adapter"))
             self.plain_model = merge_lora(self.plain_model).eval()
-        if main:
-            export(self.plain_model, self.output / "model", processor=self.processor)
+        round_weights(self.plain_model, getattr(torch, self.settings.run.export_dtype))
+        if trainer.unsaved is not None and main:
+            self.ending.fail("the last checkpoint", trainer.unsaved)
         return predict(self.accelerator, self.plain_model, self.eval_loader)
 
     def _gather(self) -> PreTrainedModel:
@@ -313,6 +319,7 @@ class Job:
             f"Data: {images.name}, {len(images.train)} images to train on, {len(images.evaluation)} to evaluate on "
             f"({images.evaluation_split}), {len(images.label_names)} classes",
             *images.notes,
+            *tell_stored(self.stored, settings.run.export_dtype),
         ]
         if self.trainer is None:
             lines.append(f"Method: {method.method} on the frozen model's features")
@@ -329,13 +336,15 @@ class Job:
         self.accelerator.print("\n".join([*lines, f"Folder: {self.output}"]))
 
     def _report(self, predictions: Predictions) -> dict[str, Any]:
-        """Measure, load the exported folder back, write metrics.json and the report, and say what there is."""
-        settings, images = self.settings, self.images
+        """Measure, write metrics.json, export, load back, write the report, and say what there is.
+
+        The figures are on disk before anything else is made, and once more with what loading back gave.
+        """
+        settings, images, attempt = self.settings, self.images, self.ending.attempt
         folder = self.output / "model"
-        exported = folder.exists()
         figures = {
             "evaluation": compute_metrics(predictions, images.label_names, images.multi_label),
-            "loaded_back": self._load_back(folder, predictions) if settings.run.verify and exported else None,
+            "loaded_back": None,
             "training": None if self.trainer is None else self._training_figures(),
             "model": {
                 "name": settings.model.model or "quick start",
@@ -349,12 +358,29 @@ class Job:
             "settings": settings.to_options(),
             **provenance(self.accelerator, self.threads, self.started),
         }
-        write_json(self.output / "metrics.json", figures)
-        log = [] if self.trainer is None else read_log(self.trainer.log)
-        page = write_report(self.output, figures, predictions, images.evaluation, log)
+        attempt("metrics.json", lambda: write_json(self.output / "metrics.json", figures))
+        exported = settings.method.method != "knn" and attempt("the export", lambda: self._export(folder)) is not None
+        if settings.run.verify and exported:
+            figures["loaded_back"] = attempt("loading back", lambda: self._load_back(folder, predictions))
+            attempt("metrics.json", lambda: write_json(self.output / "metrics.json", figures))
+        page = attempt("the report", lambda: self._write_report(figures, predictions))
         print(closing_words(self.output, figures, trust=any(folder.glob("*.py"))))
-        open_report(page, settings.run.open_report)
+        if page is not None:
+            open_report(page, settings.run.open_report)
         return figures
+
+    def _export(self, folder: Path) -> Path:
+        dtype = getattr(torch, self.settings.run.export_dtype)
+        return export(self.plain_model, folder, processor=self.processor, weights_dtype=dtype)
+
+    def _write_report(self, figures: dict[str, Any], predictions: Predictions) -> Path:
+        log = [] if self.trainer is None else read_log(self.trainer.log)
+        return write_report(self.output, figures, predictions, self.images.evaluation, log, self.ending)
+
+    def _end_trackers(self) -> None:
+        trackers, self.accelerator.trackers = self.accelerator.trackers, []
+        for tracker in trackers:
+            tracker.finish()
 
     def _training_figures(self) -> dict[str, Any]:
         progress, optimisation = self.trainer.progress, self.settings.optimisation

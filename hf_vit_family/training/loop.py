@@ -96,6 +96,7 @@ class Trainer:
         self.endless = parts_per_epoch is not None
         self.steps_per_epoch = parts // accumulation
         self.total_steps = self.steps_per_epoch * self.optimisation.epochs
+        self.unsaved: str | None = None  # why the last checkpoint could not be written
         self.progress = Progress(training_images=images_per_epoch or len(images))
         self.pending: list[tuple[int, float, torch.Tensor, torch.Tensor | None, torch.Tensor]] = []
         registered = [schedule, self.progress] if average is None else [schedule, self.progress, average]
@@ -276,7 +277,9 @@ class Trainer:
             try:
                 save_checkpoint(self.accelerator, self.checkpoints, step, self.run.keep_checkpoints)
             except CheckpointError as error:
-                raise TrainingError(f"{error}; {self._last_checkpoint()}.") from error
+                if step < self.total_steps and not self.progress.stopped:
+                    raise TrainingError(f"{error}; {self._last_checkpoint()}.") from error
+                self.unsaved = str(error)  # what was learnt is still to be evaluated and exported
 
     def _write_log(self) -> None:
         """One line for every step since the last call, the loss averaged over the processes."""

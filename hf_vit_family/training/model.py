@@ -3,11 +3,12 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..hub.preprocessing import default_image_processor
-from ..loading import load_image_processor, load_model
+from ..loading import load_image_processor, load_in_float32
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..sources import first_line
 from ..zoo import create_model, list_models
@@ -32,11 +33,13 @@ class StartingPoint(NamedTuple):
         model: with a head for the data's classes, whose names are in its configuration.
         processor: its image processor.
         labels: the class names of a checkpoint whose head was kept, in its order; None for a new head.
+        stored: the dtype that the checkpoint is in; the model is in float32.
     """
 
     model: PreTrainedModel
     processor: Any
     labels: list[str] | None
+    stored: torch.dtype = torch.float32
 
 
 def build_model(
@@ -71,7 +74,7 @@ def _build(
     labels = {} if label_names is None else _label_fields(label_names, multi_label)
     if settings.model is None:
         size = {} if image_size is None else {"image_size": image_size}
-        model = create_model(QUICK_START_MODEL, **{**QUICK_START_CONFIG, **size, **overrides, **labels})
+        model = create_model(QUICK_START_MODEL, **{**QUICK_START_CONFIG, **size, **overrides, **labels}).float()
         # the published sizes' crop of 90 % would cut into 28 pixels, and a grey image has no colours' statistics
         side = model.config.image_size
         processor = HfvfImageProcessor(size=side, crop_pct=1.0, image_mean=HALF, image_std=HALF)
@@ -79,7 +82,7 @@ def _build(
     if _starts_random(settings):
         sized = image_size is not None and hasattr(variant_config(find_variant(settings.model)[0]), "image_size")
         size = {"image_size": image_size} if sized else {}
-        model = create_model(settings.model, **{**size, **overrides, **labels})
+        model = create_model(settings.model, **{**size, **overrides, **labels}).float()
         processor = default_image_processor(model)
         # the crop of published checkpoints belongs to their weights; a model that starts anew sees whole images
         if isinstance(processor, HfvfImageProcessor):
@@ -90,7 +93,7 @@ def _build(
 
     if label_names is not None:
         overrides["num_labels"] = len(label_names)
-    model = _load(settings.model, overrides, image_size)
+    model, stored = _load(settings.model, overrides, image_size)
     known = [model.config.id2label[index] for index in range(model.config.num_labels)]
     kept = None if known == [f"LABEL_{index}" for index in range(len(known))] else known
     for key, value in labels.items():
@@ -101,7 +104,7 @@ def _build(
             processor = load_image_processor(settings.model, size=image_size)
         else:
             processor = resize_processor(processor, image_size)
-    return StartingPoint(model, processor, kept)
+    return StartingPoint(model, processor, kept, stored)
 
 
 def _label_fields(label_names: list[str], multi_label: bool) -> dict[str, Any]:
@@ -118,14 +121,41 @@ def count_parameters(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(name: str, overrides: dict[str, Any], image_size: int | None) -> PreTrainedModel:
-    """The checkpoint at a resolution, with a new head where it has another number of classes."""
-    model = load_model(name, **overrides)
+def _load(name: str, overrides: dict[str, Any], image_size: int | None) -> tuple[PreTrainedModel, torch.dtype]:
+    """The checkpoint at a resolution, with a new head where it has another number of classes, and its own dtype."""
+    model, stored = load_in_float32(name, **overrides)
     if image_size is None:
-        return model
+        return model, stored
     if model.config.model_type.startswith("hfvf_"):  # load_model interpolates their tables
-        return load_model(name, **{"image_size": image_size, **overrides})
-    return change_resolution(model, image_size)
+        return load_in_float32(name, **{"image_size": image_size, **overrides})
+    return change_resolution(model, image_size), stored
+
+
+def round_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Round a model's tensors to what a file of a dtype holds, so that its figures are those of the file.
+
+    Where one is too large for that it stays as it is, and `export` refuses it.
+    """
+    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    rounded = [tensor.to(dtype) for tensor in tensors]
+    if all(bool(tensor.isfinite().all()) for tensor in rounded):
+        with torch.no_grad():
+            for tensor, values in zip(tensors, rounded, strict=True):
+                tensor.copy_(values)
+
+
+def tell_stored(stored: torch.dtype, export_dtype: str) -> list[str]:
+    """A line where the checkpoint that a run starts from is in another dtype than training."""
+    if stored == torch.float32:
+        return []
+    name = dtype_name(stored)
+    wish = "" if export_dtype == name else f" (--export-dtype {name} keeps its dtype)"
+    return [f"Weights: stored in {name}, trained in float32, exported in {export_dtype}{wish}"]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`"bfloat16"` for `torch.bfloat16`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def resize_processor(processor: Any, image_size: int) -> Any:

@@ -169,6 +169,20 @@ def check_preprocessing(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "ok", "The image processor works as the checkpoint was evaluated."
 
 
+def _why_not(plan: Plan, size: tuple[int, int]) -> str | None:
+    """What the model says to an image of a size; None where it takes it."""
+    training = plan.model.training
+    plan.model.eval()
+    try:
+        with torch.no_grad():
+            plan.model(pixel_values=torch.zeros(1, 3, *size, device=plan.device))
+    except (ValueError, RuntimeError) as error:
+        return " ".join(str(error).split()).rstrip(".")
+    finally:
+        plan.model.train(training)
+    return None
+
+
 def check_image_size(plan: Plan) -> Iterator[tuple[str, str]]:
     """Whether the model takes images of this size, and what becomes of the data's."""
     height, width = plan.image_size
@@ -179,20 +193,18 @@ def check_image_size(plan: Plan) -> Iterator[tuple[str, str]]:
             f"Images of {height}x{width} pixels are too small; the model takes {least[0]}x{least[1]} and more.",
         )
         return
-    training = plan.model.training
-    plan.model.eval()
-    try:
-        with torch.no_grad():
-            plan.model(pixel_values=plan.batch(1)["pixel_values"])
-    except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        yield (
-            "error",
-            f"The model does not take images of {height}x{width} pixels: {reason}; --image-size sets another.",
-        )
+    reason = _why_not(plan, (height, width))
+    if reason is not None:
+        size = getattr(getattr(plan.model, "config", None), "image_size", None)
+        own = (size, size) if isinstance(size, int) else size and tuple(size)
+        if own in (None, (height, width)) or _why_not(plan, own) is not None:  # then it is not for the size
+            yield "error", f"The model cannot be run on an image: {reason}."
+        else:
+            yield (
+                "error",
+                f"The model does not take images of {height}x{width} pixels: {reason}; --image-size sets another.",
+            )
         return
-    finally:
-        plan.model.train(training)
     train = plan.images.train
     first = train.first_image() if isinstance(train, Stream) else train.images[0]["image"]
     if max(height / first.height, width / first.width) > 4:

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         program: name for `--help`.
 
     Returns:
-        The exit status: 0, 1 where the run failed, 2 for a wrong option or data and models that do not fit, told in
-        one sentence.
+        The exit status: 0, 1 where the run or a part of its end failed, 2 for a wrong option or data and
+        models that do not fit, told in one sentence.
     """
     parser = make_parser(program, PRETRAIN_GROUPS, DESCRIPTION, without=LEFT_OUT)
     options = vars(parser.parse_args(arguments))
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     except KeyboardInterrupt:
         return tell("interrupted before training began.", 130)
     try:
-        job.run()
+        figures = job.run()
     except ValueError as error:
         return tell(error, 2)
     except (TrainingError, OSError) as error:  # OSError: the disk is full
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
     finally:
         end_run(job.accelerator)
-    return 0
+    return 1 if figures.get("failed") else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ FREE_ON_RESUME = (
     "keep_checkpoints",
     "trackers",
     "open_report",
+    "export_dtype",
     "verify",
 )
 

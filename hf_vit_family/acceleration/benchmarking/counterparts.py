@@ -77,9 +77,9 @@ def build_native(name: str, image_size: int) -> PreTrainedModel:
     """
     found = known(name)
     if found is None or found[0].name not in VARIANTS:
-        from ...loading import load_model
+        from ...loading import load_in_float32
 
-        return load_model(name)
+        return load_in_float32(name)[0]
     variant = found[0]
     fixed = variant.family in BUILT_FOR_A_SIZE and image_size != variant.config.get("image_size", image_size)
     with torch.random.fork_rng(devices=[]):

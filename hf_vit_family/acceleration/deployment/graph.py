@@ -26,6 +26,7 @@ class Logits(nn.Module):
 def prepared(model: PreTrainedModel, dtype: torch.dtype) -> Logits:
     """A copy of a classifier on the CPU, in evaluation mode and with fused attention where it has it."""
     own = copy.deepcopy(model).to("cpu", dtype).eval().requires_grad_(False)
+    own.config.return_dict = True
     if own._supports_sdpa:
         own.set_attn_implementation("sdpa")
     return Logits(own, dtype).eval()

@@ -17,9 +17,10 @@ from ...progress import show_progress
 from ..data.images import make_image_set
 from ..data.loading import load_images
 from ..data.preparation import Preparation
+from ..ending import Ending
 from ..evaluate_checkpoint import Settings
 from ..hardware import choose_precision, set_threads
-from ..model import count_parameters
+from ..model import count_parameters, dtype_name
 from ..processes import make_accelerator
 from ..reporting.evaluation import compute_metrics, predict
 from ..reporting.report import closing_words, open_report, provenance, write_json, write_report
@@ -37,7 +38,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
         options: those that were given, for the report.
 
     Returns:
-        What metrics.json holds; None on other processes than the main one.
+        What metrics.json holds, and in `failed` what could not be written; None on other processes than the main one.
 
     Raises:
         ValueError: a checkpoint or data that cannot be used, or classes that do not go together.
@@ -53,7 +54,9 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
     try:
         with accelerator.local_main_process_first():
             images = load_images(settings.data, how.seed)
-            model, processor = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
+            model, processor, stored = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
+        if stored != torch.float32:
+            accelerator.print(f"Weights: stored in {dtype_name(stored)}, evaluated in float32.")
         _check_problem(model.config.problem_type, images.multi_label)
         names = [model.config.id2label[index] for index in range(model.config.num_labels)]
         places = match_labels(images.label_names, names, settings.checkpoint.label_order)
@@ -99,11 +102,13 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
             "settings": options,
             **provenance(accelerator, threads, started),
         }
-        write_json(output / "metrics.json", figures)
-        page = write_report(output, figures, predictions, split)
+        ending = Ending()
+        ending.attempt("metrics.json", lambda: write_json(output / "metrics.json", figures))
+        page = ending.attempt("the report", lambda: write_report(output, figures, predictions, split, ending=ending))
         print(closing_words(output, figures))
-        open_report(page, how.open_report)
-        return figures
+        if page is not None:
+            open_report(page, how.open_report)
+        return {**figures, "failed": ending.failed}
     finally:
         end_run(accelerator)
         if torch.distributed.is_initialized():

@@ -4,9 +4,10 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedModel, TimmWrapperForImageClassification
 
-from ...loading import load_image_processor, load_model
+from ...loading import load_image_processor, load_in_float32
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from ...sources import CONFIG_NAME, find_source, first_line, read_json
 from ...zoo.registry import CHECKPOINTS, VARIANTS
@@ -16,8 +17,8 @@ from ..resolution import change_resolution
 TIMM = "timm:"
 
 
-def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTrainedModel, Any]:
-    """A classifier in evaluation mode, and its image processor.
+def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTrainedModel, Any, torch.dtype]:
+    """A classifier in float32 and in evaluation mode, its image processor, and the dtype that the checkpoint is in.
 
     Args:
         name: a variant or tag of the zoo, a Hub id, a folder, or `timm:NAME`. A checkpoint of timm whose family is
@@ -38,13 +39,16 @@ def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTraine
         architecture = str(config.get("architecture", ""))
         if architecture and "model_type" not in config and architecture not in VARIANTS:
             size = {} if image_size is None else {"size": image_size}
-            return _load_with_timm(name), load_image_processor(name, **size)
-    if image_size is None:
-        return load_model(name), load_image_processor(name)
+            return _load_with_timm(name), load_image_processor(name, **size), torch.float32
     processor = load_image_processor(name)
-    if isinstance(processor, HfvfImageProcessor):  # of this package's families, whose tables load_model interpolates
-        return load_model(name, image_size=image_size), load_image_processor(name, size=image_size)
-    return change_resolution(load_model(name), image_size), resize_processor(processor, image_size)
+    if image_size is not None and isinstance(processor, HfvfImageProcessor):
+        # of this package's families, whose tables load_model interpolates
+        model, stored = load_in_float32(name, image_size=image_size)
+        return model, load_image_processor(name, size=image_size), stored
+    model, stored = load_in_float32(name)
+    if image_size is not None:
+        model, processor = change_resolution(model, image_size), resize_processor(processor, image_size)
+    return model, processor, stored
 
 
 def _load_with_timm(name: str) -> PreTrainedModel:
@@ -59,7 +63,9 @@ def _load_with_timm(name: str) -> PreTrainedModel:
         # timm writes the number of classes here as well, and transformers would then pass it twice
         arguments = config.model_args or {}
         config.model_args = {key: value for key, value in arguments.items() if key != "num_classes"}
-        model = TimmWrapperForImageClassification.from_pretrained(name, config=config, use_safetensors=True)
+        model = TimmWrapperForImageClassification.from_pretrained(
+            name, config=config, use_safetensors=True, dtype=torch.float32
+        )
     except (ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
         raise ValueError(f"timm's checkpoint {name} cannot be loaded: {first_line(error)}") from None
     return model.eval()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ...loading import load_image_processor, load_model
+from ...loading import load_image_processor, load_in_float32
 from ...models.compat import unknown_name_message
 from ...zoo.labels import labels
 from ..data.preparation import Preparation
@@ -66,7 +66,7 @@ def build_teacher(name: str, weights: str | None) -> TeacherNetwork:
 
 def _from_package(name: str) -> TeacherNetwork:
     """A model of this package or of transformers, with the processor that lies beside it."""
-    model = load_model(name)
+    model, _ = load_in_float32(name)
     preparation = Preparation(load_image_processor(name))
     return TeacherNetwork(
         network=model,

@@ -17,9 +17,10 @@ from ..data.images import make_image_set
 from ..data.loading import load_unlabelled
 from ..data.preparation import Preparation
 from ..data.sampling import EpochSampler
+from ..ending import Ending
 from ..hardware import choose_precision, set_threads
 from ..loop import Trainer
-from ..model import build_model, count_parameters
+from ..model import build_model, count_parameters, tell_stored
 from ..optimisation import make_optimizer, make_schedule
 from ..processes import gather_model
 from ..reporting.report import provenance, write_json
@@ -55,7 +56,8 @@ class PretrainJob:
         with self.accelerator.local_main_process_first():
             self.images = load_unlabelled(settings.data, optimisation.seed)
         set_seed(optimisation.seed)
-        classifier, self.processor, _ = build_model(settings.model, None, settings.data.image_size)
+        start = build_model(settings.model, None, settings.data.image_size)
+        classifier, self.processor, self.stored = start.model, start.processor, start.stored
         self.model = MaskedImageModel(classifier.base_model)
         self.whole = copy.deepcopy(self.model)  # takes up the weights that FSDP spreads over processes
         if optimisation.activation_checkpointing:
@@ -141,14 +143,16 @@ class PretrainJob:
             f"Training: {optimisation.epochs} epochs of {trainer.steps_per_epoch} steps of {optimisation.batch_size} "
             f"images on {self.accelerator.num_processes} process(es), {self.accelerator.device.type}, "
             f"{self.threads} thread(s), precision {optimisation.mixed_precision}{going_on}\n"
-            f"Folder: {self.output}"
+            + "".join(f"{line}\n" for line in tell_stored(self.stored, self.settings.run.export_dtype))
+            + f"Folder: {self.output}"
         )
 
     def _report(self, model: MaskedImageModel, before: float, after: float) -> dict[str, Any]:
-        """Draw, export, write metrics.json and say what there is."""
+        """Write metrics.json, draw, export and say what there is; what cannot be made is in `failed`."""
         settings, images, progress = self.settings, self.images, self.trainer.progress
-        self._draw(model)
-        export(model.take_encoder(), self.output / "model", processor=self.processor)
+        ending = Ending()
+        if self.trainer.unsaved is not None:
+            ending.fail("the last checkpoint", self.trainer.unsaved)
         seconds = max(progress.training_seconds, 1e-9)
         figures = {
             "masked_l1": {"before": before, "after": after, "images": len(images.evaluation)},
@@ -179,18 +183,29 @@ class PretrainJob:
             "settings": settings.to_options(),
             **provenance(self.accelerator, self.threads, self.started),
         }
-        write_json(self.output / "metrics.json", figures)
+        ending.attempt("metrics.json", lambda: write_json(self.output / "metrics.json", figures))
+        ending.attempt("reconstructions.png", lambda: self._draw(model))
+        ending.attempt("the export", lambda: self._export(model))
+        written = {
+            "model": "the encoder, without a head",
+            "reconstructions.png": "what it makes of hidden pixels",
+            "metrics.json": "figures, versions, machine, command",
+            "log.jsonl": "loss over the steps",
+            "checkpoints": "for --resume",
+        }
+        there = {name: text for name, text in written.items() if (self.output / name).exists()}
+        lines = [f"  {name + '/' * (self.output / name).is_dir():<20} {text}" for name, text in there.items()]
+        if "model" in there:
+            lines += ["", f"To fine-tune it: hf-vit-family finetune --model {self.output / 'model'} --data ..."]
         print(
             f"\nMasked L1 {after:.4f} on {len(images.evaluation)} images, {before:.4f} before training.\n\n"
-            f"Written to {self.output}:\n"
-            "  model/               the encoder, without a head\n"
-            "  reconstructions.png  what it makes of hidden pixels\n"
-            "  metrics.json         figures, versions, machine, command\n"
-            "  log.jsonl            loss over the steps\n"
-            "  checkpoints/         for --resume\n\n"
-            f"To fine-tune it: hf-vit-family finetune --model {self.output / 'model'} --data ..."
+            f"Written to {self.output}:\n" + "\n".join(lines)
         )
-        return figures
+        return {**figures, "failed": ending.failed}
+
+    def _export(self, model: MaskedImageModel) -> None:
+        dtype = getattr(torch, self.settings.run.export_dtype)
+        export(model.take_encoder(), self.output / "model", processor=self.processor, weights_dtype=dtype)
 
     @torch.inference_mode()
     def _draw(self, model: MaskedImageModel) -> None:

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from PIL import Image
 
 from ..data.loading import Split
+from ..ending import Ending
 from ..hardware import describe_machine, describe_versions, find_commit
 from .evaluation import Predictions, finite
 from .mistakes import find_mistakes
@@ -78,6 +79,7 @@ def write_report(
     predictions: Predictions,
     evaluation_split: Split,
     log: Sequence[dict[str, Any]] = (),
+    ending: Ending | None = None,
 ) -> Path:
     """Write `output`/report: index.html and its pictures.
 
@@ -87,6 +89,7 @@ def write_report(
         predictions: of all images of the split.
         evaluation_split: the images.
         log: the lines of log.jsonl; without any there are no curves.
+        ending: where a picture that cannot be drawn is told and kept; the page then goes without it.
 
     Returns:
         The path of index.html.
@@ -96,17 +99,26 @@ def write_report(
     for name in PICTURES:
         (folder / name).unlink(missing_ok=True)
     evaluation, names = figures["evaluation"], figures["data"]["labels"]
+    ending = Ending() if ending is None else ending
+
+    def draw(name: str, picture: Callable[..., None], *values: Any) -> None:
+        ending.attempt(f"the picture {name}", lambda: picture(*values))
+        if f"the picture {name}" in ending.failed:
+            (folder / name).unlink(missing_ok=True)  # half of one
+
     if any(line.get("loss") is not None for line in log):
-        draw_curves(log, folder / CURVES)
+        draw(CURVES, draw_curves, log, folder / CURVES)
     if "confusion_matrix" in evaluation:
         matrix = np.array(evaluation["confusion_matrix"])
         occurring = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
-        draw_confusion(matrix[np.ix_(occurring, occurring)], [names[i] for i in occurring], folder / CONFUSION)
+        shown = matrix[np.ix_(occurring, occurring)]
+        draw(CONFUSION, draw_confusion, shown, [names[i] for i in occurring], folder / CONFUSION)
     error = evaluation["expected_calibration_error"]
-    draw_reliability(evaluation["calibration"], error, folder / RELIABILITY, predictions.multi_label)
+    bins, path = evaluation["calibration"], folder / RELIABILITY
+    draw(RELIABILITY, draw_reliability, bins, error, path, predictions.multi_label)
     mistakes = find_mistakes(predictions, names, evaluation_split)
     if mistakes:
-        draw_mistakes(mistakes, evaluation_split, folder / MISTAKES)
+        draw(MISTAKES, draw_mistakes, mistakes, evaluation_split, folder / MISTAKES)
     pictures = {}
     for name in PICTURES:
         if (folder / name).exists():
@@ -151,8 +163,12 @@ def closing_words(output: Path, figures: Mapping[str, Any], trust: bool = False)
     model = output / "model"
     written = [
         ("model/", "weights, configuration, image processor and code, ready for the Hub", model.is_dir()),
-        ("report/", "index.html: figures, pictures, the worst mistakes, command and versions", True),
-        ("metrics.json", "all figures", True),
+        (
+            "report/",
+            "index.html: figures, pictures, the worst mistakes, command and versions",
+            (output / REPORT / "index.html").exists(),
+        ),
+        ("metrics.json", "all figures", (output / "metrics.json").exists()),
         ("log.jsonl", "loss and accuracy over the steps", (output / "log.jsonl").exists()),
         ("checkpoints/", "for --resume", (output / "checkpoints").is_dir()),
     ]
