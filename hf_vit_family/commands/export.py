@@ -49,7 +49,9 @@ def export(
     if format == "hub":
         from ..hub.export import export as export_for_hub
 
-        typer.echo(f"Wrote {export_for_hub(loaded, folder, processor=processor, weights_dtype=dtype)}")
+        stored = str(dtype or loaded.dtype).removeprefix("torch.")
+        note = "" if stored == "float32" else f", weights in {stored}"
+        typer.echo(f"Wrote {export_for_hub(loaded, folder, processor=processor, weights_dtype=dtype)}{note}")
         return
     import torch
 
