@@ -9,6 +9,7 @@ weights.
 # ruff: noqa: RUF009 - `option` is `dataclasses.field`, which the rule would allow
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -195,7 +196,10 @@ class RunSettings:
     recipe: str | None = option(None, "YAML file of options by group; options given beside it win")
     check: bool = option(False, "look whether all fits together, and what it will cost, without training")
     output: str | None = option(None, "folder of the run (default: the next free one under runs/)")
-    resume: bool = option(False, "go on from the last checkpoint of the run in --output, or of the newest run")
+    resume: bool = option(
+        False,
+        "go on from the last checkpoint of the run in --output, or of the newest run; begin anew where there is none",
+    )
     evaluate_every: int = option(1, "epochs between two evaluations; the last epoch is always evaluated")
     checkpoint_every: int | None = option(None, "optimisation steps between two checkpoints (default: every epoch)")
     keep_checkpoints: int = option(2, "how many checkpoints are kept, the newest ones")
@@ -360,9 +364,14 @@ class FinetuneSettings:
                     setattr(settings, option_name, value)
 
     def save(self, path: Path) -> None:
-        """Write all options as JSON, and under `given` those that were given, before anything was filled in."""
+        """Write all options as JSON, and under `given` those that were given, before anything was filled in.
+
+        The file is whole or not there.
+        """
         content = {**self.to_options(), "given": self.given}
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
 
 
 def option_fields() -> dict[str, Field]:

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         # a wrong option is told before the seconds that these imports take
         from .job import Job
         from .loop import TrainingError
-        from .setup import end_run, end_with_launcher
+        from .setup import describe_interruption, end_run, end_with_launcher
 
         end_with_launcher()
         job = Job(settings)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     except (TrainingError, OSError) as error:  # OSError: the disk is full
         return tell(error, 1)
     except KeyboardInterrupt:
-        return tell(f"interrupted; --resume --output {settings.run.output} goes on from the last checkpoint.", 130)
+        return tell(describe_interruption(settings), 130)
     finally:
         end_run(job.accelerator)
     if figures.get("failed"):

@@ -43,7 +43,14 @@ from .reporting.evaluation import Predictions, accuracy, compute_metrics, predic
 from .reporting.metrics_multi_label import average_precision
 from .reporting.report import closing_words, open_report, provenance, read_log, write_json, write_report
 from .reporting.verification import choose_images, load_back
-from .setup import fit_batch_size, make_loader, open_folder, start_accelerator, start_trackers
+from .setup import (
+    fit_batch_size,
+    make_loader,
+    open_folder,
+    require_same_data,
+    start_accelerator,
+    start_trackers,
+)
 
 SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 # A set of photographs is small: so many steps at least, however few images, but not more epochs than this.
@@ -80,6 +87,7 @@ class Job:
             self.images: LabelledImages = load_images(settings.data, optimisation.seed)
         if method.shots is not None:
             self._draw_shots(method.shots)
+        require_same_data(self.accelerator, settings, self.images)
         if self.images.multi_label and "label_smoothing" not in settings.given:
             optimisation.label_smoothing = 0.0  # it would draw the targets towards a half
         fit_batch_size(self.accelerator, optimisation, len(self.images.train))
@@ -145,7 +153,7 @@ class Job:
 
     def set_up(self) -> None:
         """Open the run's folder, make the trainer if there is something to train, and load the last checkpoint."""
-        self.output = open_folder(self.accelerator, self.settings)
+        self.output = open_folder(self.accelerator, self.settings, self.images)
         self.eval_loader = self._loader(make_image_set(self.images.evaluation, self.preparation))
         self.trainer: Trainer | None = None
         if self.settings.method.method not in ("knn", "ridge"):

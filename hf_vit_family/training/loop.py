@@ -25,6 +25,7 @@ from .configuration import FinetuneSettings
 from .losses import Objective
 from .mixing import Mixing
 from .randomness import seed_step
+from .run_folder import CHECKPOINTS
 from .setup import end_workers
 
 BEST = "best.safetensors"
@@ -89,7 +90,7 @@ class Trainer:
         self.accelerator, self.model, self.optimizer, self.schedule = accelerator, model, optimizer, schedule
         self.train_loader, self.objective, self.evaluate, self.images = train_loader, objective, evaluate, images
         self.optimisation, self.run = settings.optimisation, settings.run
-        self.output, self.checkpoints, self.log = output, output / "checkpoints", output / "log.jsonl"
+        self.output, self.checkpoints, self.log = output, output / CHECKPOINTS, output / "log.jsonl"
         self.mixing, self.average, self.set_mode = mixing, average, set_mode
         accumulation = self.optimisation.accumulation
         parts = len(train_loader) if parts_per_epoch is None else parts_per_epoch
@@ -122,6 +123,8 @@ class Trainer:
         found = find_checkpoint(self.accelerator, self.checkpoints)
         if found is not None:
             self.accelerator.load_state(str(found))
+        else:
+            self.accelerator.print(f"There is no checkpoint in {self.checkpoints} to go on from: training begins anew.")
         if self.progress.training_images != images:
             raise TrainingError(
                 f"There are {images} training images, but {found} was made with {self.progress.training_images}; "

@@ -7,6 +7,12 @@ import sys
 DATA_ERROR = "hf_vit_family.training.data.splits.DataError"
 
 
+def say(sentence: str) -> None:
+    """Print one sentence on standard output, once however many processes there are."""
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, flush=True)
+
+
 def tell(error: Exception | str, status: int) -> int:
     """Print one sentence, once however many processes there are.
 

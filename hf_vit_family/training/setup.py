@@ -14,11 +14,14 @@ from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration, b
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import processes
+from .checkpoints import list_checkpoints
 from .configuration import FinetuneSettings, OptimisationSettings
 from .data.images import CachedImages, take_batch
+from .data.loading import LabelledImages
+from .data.record import DataRecord, describe_difference, make_record
 from .data.streaming import StreamedImages
 from .hardware import usable_cores
-from .run_folder import RUNS, SETTINGS, create_folder
+from .run_folder import CHECKPOINTS, RECORD, RUNS, SETTINGS, create_folder
 
 MOST_WORKERS = 8
 
@@ -51,20 +54,56 @@ def start_trackers(accelerator: Accelerator, settings: FinetuneSettings, output:
         accelerator.init_trackers("hf_vit_family", config=plain)
 
 
-def open_folder(accelerator: Accelerator, settings: FinetuneSettings) -> Path:
-    """The run's folder with its settings, which the main process creates and everybody hears of.
+def require_same_data(accelerator: Accelerator, settings: FinetuneSettings, images: LabelledImages) -> None:
+    """Compare the data of a resumed run with what it was begun with; the main process does, and everybody hears of it.
+
+    Raises:
+        ValueError: the classes or the images differ, or the record of them cannot be read.
+    """
+    if not settings.run.resume:
+        return
+    folder = Path(settings.run.output)
+    problem, note = None, None
+    if accelerator.is_main_process:
+        try:
+            if (folder / RECORD).exists():
+                difference = describe_difference(DataRecord.load(folder / RECORD), make_record(images), images.corrupt)
+                if difference is not None:
+                    problem = (
+                        f"The data is not what the run in {folder} was begun with: {difference}; a resumed run needs "
+                        "the same data."
+                    )
+            elif list_checkpoints(folder / CHECKPOINTS):
+                note = (
+                    f"The run in {folder} does not say which data it was begun with, as those of version 0.1.0: the "
+                    "data cannot be compared but for the number of images."
+                )
+        except (ValueError, OSError) as error:
+            problem = str(error)
+    problem, note = broadcast_object_list([problem, note])
+    if problem is not None:
+        raise ValueError(problem)
+    if note is not None:
+        accelerator.print(note)
+
+
+def open_folder(accelerator: Accelerator, settings: FinetuneSettings, images: LabelledImages) -> Path:
+    """The run's folder with its settings and the record of its data; the main process creates it, everybody hears.
 
     Raises:
         ValueError: it cannot be created, or holds something already.
     """
     answer: list[str | None] = [None, None]
-    if settings.run.resume:
-        return Path(settings.run.output)
     if accelerator.is_main_process:
         try:
-            folder = create_folder(settings.run.output, settings.data.data)
-            settings.run.output = str(folder)
-            settings.save(folder / SETTINGS)
+            if settings.run.resume:
+                folder = Path(settings.run.output)
+            else:
+                folder = create_folder(settings.run.output, settings.data.data)
+                settings.run.output = str(folder)
+                settings.save(folder / SETTINGS)
+            if not (folder / RECORD).exists() and not list_checkpoints(folder / CHECKPOINTS):
+                make_record(images).save(folder / RECORD)
             answer = [str(folder), None]
         except (ValueError, OSError) as error:
             answer = [None, str(error)]
@@ -139,6 +178,16 @@ def end_workers(loaders: Iterable[DataLoader]) -> None:
         if hasattr(iterator, "_shutdown_workers"):
             iterator._shutdown_workers()
             loader._iterator = None
+
+
+def describe_interruption(settings: FinetuneSettings) -> str:
+    """What is told of a run that was interrupted: whether there is anything to go on from."""
+    output = settings.run.output
+    if output is None or not (Path(output) / SETTINGS).exists():
+        return "interrupted before training began."
+    if list_checkpoints(Path(output) / CHECKPOINTS):
+        return f"interrupted; --resume --output {output} goes on from the last checkpoint."
+    return f"interrupted before the first checkpoint; --resume --output {output} begins anew."
 
 
 def end_run(accelerator: Accelerator) -> None:

@@ -53,7 +53,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
     accelerator = make_accelerator(mixed_precision=precision)
     try:
         with accelerator.local_main_process_first():
-            images = load_images(settings.data, how.seed)
+            images = load_images(settings.data, how.seed, evaluation_only=True)
             model, processor, stored = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
         if stored != torch.float32:
             accelerator.print(f"Weights: stored in {dtype_name(stored)}, evaluated in float32.")

@@ -2,13 +2,17 @@
 """A look at every image before training: which cannot be read, and which are the same."""
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import PIL
+from PIL import Image, features
 
+from ...models.compat import HFVF_VERSION
 from ...models.image_rgb import to_rgb
 from ...progress import show_progress
 from ...sources import first_line
@@ -16,6 +20,7 @@ from ..configuration import CorruptImages
 from ..hardware import usable_cores
 from .splits import UNREADABLE, DataError, Split, require_image
 
+BATCH = 512
 # Who looks through a small set sees no bar.
 BAR_AFTER = 3.0  # seconds
 _bar: Any = None  # of the set that is looked through; no argument of `_look_at`, as `datasets` would hash it
@@ -23,6 +28,9 @@ _bar: Any = None  # of the set that is looked through; no argument of `_look_at`
 
 def examine(split: Split, corrupt_images: CorruptImages) -> tuple[Split, list[str]]:
     """Decode every image once, on all cores. What is found stays in the cache of `datasets`, for the next run.
+
+    It is looked at again where a file or the decoder is another, and an image that could not be read on every run: it
+    may be whole by now, or its format known.
 
     Returns:
         The images that can be read, with fingerprints of their pixels; and the others by name, each with the reason.
@@ -32,15 +40,14 @@ def examine(split: Split, corrupt_images: CorruptImages) -> tuple[Split, list[st
     """
     found = _look_through(split)
     problems = np.asarray(found["problem"][:], dtype=object)
+    fingerprints = np.array(found["fingerprint"][:], dtype=np.int64)
     torn = np.flatnonzero(problems != "")
-    readable = Split(
-        split.images,
-        split.labels,
-        split.name,
-        split.rows,
-        split.folder,
-        np.asarray(found["fingerprint"][:], dtype=np.int64),
-    )
+    if len(torn):
+        again = [_look_at(batch) for batch in split.encoded().select(torn).iter(BATCH)]
+        problems[torn] = [problem for found in again for problem in found["problem"]]
+        fingerprints[torn] = [number for found in again for number in found["fingerprint"]]
+        torn = np.flatnonzero(problems != "")
+    readable = Split(split.images, split.labels, split.name, split.rows, split.folder, fingerprints)
     if not len(torn):
         return readable, []
     if corrupt_images == "fail" or len(torn) == len(split):
@@ -57,6 +64,19 @@ def decode(value: dict[str, Any] | None) -> Any:
     return to_rgb(datasets.Image().decode_example(require_image(value)))
 
 
+def fingerprint(image: Image.Image) -> int:
+    """64 bits that are equal for RGB images of equal size and pixels."""
+    digest = hashlib.blake2b(f"{image.width}x{image.height}".encode(), digest_size=8)
+    digest.update(image.tobytes())
+    return int.from_bytes(digest.digest(), "little", signed=True)
+
+
+def decoder() -> str:
+    """What turns files into pixels here: two releases can differ in the last bit of a JPEG."""
+    codecs = (f"{name} {features.version(name)}" for name in ("jpg", "libjpeg_turbo", "webp"))
+    return ", ".join([f"Pillow {PIL.__version__}", *codecs])
+
+
 def _look_through(split: Split) -> datasets.Dataset:
     table = split.encoded()
     cache = Path(datasets.config.HF_DATASETS_CACHE).resolve()
@@ -68,12 +88,31 @@ def _look_through(split: Split) -> datasets.Dataset:
         return table.map(
             _look_at,
             batched=True,
-            batch_size=512,
+            batch_size=BATCH,
             remove_columns=table.column_names,
             features=datasets.Features({"problem": datasets.Value("string"), "fingerprint": datasets.Value("int64")}),
             # a folder that was saved to the disk is the user's: nothing is written into it
             keep_in_memory=not in_cache,
+            new_fingerprint=_state(table, split.files()),
         )
+
+
+def _state(table: datasets.Dataset, files: list[str | None]) -> str:
+    """A name for what was found: `datasets` tells files apart by time stamps, which a repaired file may have kept.
+
+    The time of a file's last change of whatever kind cannot be set by hand (where the system knows it: not on Windows).
+    """
+    digest = hashlib.blake2b(f"{table._fingerprint} {decoder()} {HFVF_VERSION}".encode(), digest_size=16)
+    for file in files:
+        if file is None or not os.path.isabs(file):
+            continue
+        try:
+            stat = os.stat(file)
+        except OSError as error:
+            digest.update(f"{error.errno}".encode())
+        else:
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _look_at(batch: dict[str, list]) -> dict[str, list]:
@@ -89,6 +128,4 @@ def _look_at_one(value: dict[str, Any] | None) -> tuple[str, int]:
         image = decode(value)
     except UNREADABLE as error:
         return first_line(error), 0
-    digest = hashlib.blake2b(f"{image.width}x{image.height}".encode(), digest_size=8)
-    digest.update(image.tobytes())
-    return "", int.from_bytes(digest.digest(), "little", signed=True)
+    return "", fingerprint(image)

@@ -4,7 +4,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +65,13 @@ class LabelledImages:
     notes: list[str] = field(default_factory=list)
 
 
-def load_images(settings: DataSettings, seed: int) -> LabelledImages:
+def load_images(settings: DataSettings, seed: int, evaluation_only: bool = False) -> LabelledImages:
     """Load, find the columns, encode the labels, split, draw the requested number of images, and look at each.
+
+    Args:
+        settings: of the data.
+        seed: of what is drawn.
+        evaluation_only: whether data without a split to train on will do; `train` is empty then.
 
     Raises:
         DataError: says what is missing and what there is.
@@ -75,9 +80,11 @@ def load_images(settings: DataSettings, seed: int) -> LabelledImages:
     if settings.streaming:
         return _load_stream(source, settings, seed)
     splits = load_splits(source, settings)
-    _require_split(settings.train_split, splits)
+    if evaluation_only and settings.train_split not in splits and settings.train_split == DataSettings.train_split:
+        return _load_evaluation(source, splits, settings, seed)
+    _require_train_split(splits, settings)
     table = splits[settings.train_split]
-    image_column, labels = _find_columns(table, settings)
+    image_column, labels = _find_columns(table, settings.train_split, settings)
     train = _read_split(table, "train", image_column, labels, source)
     require_images(train.labels, labels.names, np.ones(len(labels.names), dtype=bool), "")
     eval_split = _choose_eval_split(splits, settings)
@@ -117,7 +124,7 @@ def load_unlabelled(settings: DataSettings, seed: int) -> LabelledImages:
     """
     source = find_source(settings, labelled=False)
     splits = load_splits(source, settings)
-    _require_split(settings.train_split, splits)
+    _require_train_split(splits, settings)
     image_column = find_image_column(splits[settings.train_split].features, settings)
     train = _without_labels(splits[settings.train_split], settings.train_split, image_column, source)
     eval_split = _choose_eval_split(splits, settings)
@@ -136,13 +143,35 @@ def load_unlabelled(settings: DataSettings, seed: int) -> LabelledImages:
     )
 
 
+def _load_evaluation(
+    source: Source, splits: Mapping[str, Dataset], settings: DataSettings, seed: int
+) -> LabelledImages:
+    """The images to evaluate on alone, whose classes are those of the data."""
+    name = _choose_eval_split(splits, settings)
+    if name is None:
+        raise DataError(f"{settings.data} has the splits {list(splits)}; --eval-split names the one to evaluate on.")
+    image_column, labels = _find_columns(splits[name], name, settings)
+    drawn = draw(_read_split(splits[name], name, image_column, labels, source), settings.eval_images, seed)
+    images, corrupt = examine(drawn, settings.corrupt_images)
+    return LabelledImages(
+        settings.data,
+        images.select(np.arange(0)),
+        images,
+        labels.names,
+        name,
+        labels.multi_label,
+        corrupt,
+        notes=source.notes,
+    )
+
+
 def _load_stream(source: Source, settings: DataSettings, seed: int) -> LabelledImages:
     """The training split as a stream; the one to evaluate on is read whole."""
     if settings.class_balance != "none" or settings.train_images is not None:
         given = "--train-images" if settings.train_images is not None else "--class-balance"
         raise DataError(f"{given} needs to know all training images; expected none of it with --streaming.")
     streams = load_streams(source, settings)
-    _require_split(settings.train_split, streams)
+    _require_train_split(streams, settings)
     eval_split = _choose_eval_split(streams, settings)
     if eval_split is None:
         raise DataError(
@@ -209,6 +238,14 @@ def _require_split(name: str, splits: Iterable[str]) -> None:
         raise DataError(unknown_name_message("split", name, splits))
 
 
+def _require_train_split(splits: Iterable[str], settings: DataSettings) -> None:
+    if settings.train_split not in splits:
+        raise DataError(
+            f"{settings.data} has no split {settings.train_split!r} to train on, but "
+            f"{' and '.join(map(repr, splits))}; --train-split names another."
+        )
+
+
 def _require_columns(features: Features, split: str, columns: Iterable[str]) -> None:
     for column in columns:
         parent, _, entry = column.partition(".")
@@ -217,11 +254,11 @@ def _require_columns(features: Features, split: str, columns: Iterable[str]) -> 
             raise DataError(f"The split {split!r} has no column {column!r}, but {list(features)}.")
 
 
-def _find_columns(table: Dataset, settings: DataSettings) -> tuple[str, Labels]:
+def _find_columns(table: Dataset, split: str, settings: DataSettings) -> tuple[str, Labels]:
     image_column = find_image_column(table.features, settings)
     label_column = find_label_column(table.features, settings, image_column)
     if not len(table):
-        raise DataError(f"The split {settings.train_split!r} is empty.")
+        raise DataError(f"The split {split!r} is empty.")
     return image_column, _make_labels(table.features, label_column, column_values(table, label_column), settings)
 
 

@@ -67,6 +67,10 @@ class Split:
         """The table with `{"path", "bytes"}` in place of decoded images."""
         return self.images.cast_column("image", datasets.Image(decode=False))
 
+    def files(self) -> list[str | None]:
+        """The file of every image: a path here where the image lies in one, else what the table calls it, or None."""
+        return self.encoded().flatten()["image.path"][:]
+
     def decode(self, row: int) -> Image.Image:
         """One image, as RGB.
 

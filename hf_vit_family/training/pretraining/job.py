@@ -24,7 +24,7 @@ from ..model import build_model, count_parameters, tell_stored
 from ..optimisation import make_optimizer, make_schedule
 from ..processes import gather_model
 from ..reporting.report import provenance, write_json
-from ..setup import fit_batch_size, make_loader, open_folder, start_accelerator
+from ..setup import fit_batch_size, make_loader, open_folder, require_same_data, start_accelerator
 from .configuration import PretrainSettings
 from .masked_images import MaskedImageModel, MaskedImageObjective, Masking, check_size, choose_patch_size, masked_l1
 from .reconstructions import draw_reconstructions
@@ -55,6 +55,7 @@ class PretrainJob:
         self.accelerator = start_accelerator(optimisation)
         with self.accelerator.local_main_process_first():
             self.images = load_unlabelled(settings.data, optimisation.seed)
+        require_same_data(self.accelerator, settings, self.images)
         set_seed(optimisation.seed)
         start = build_model(settings.model, None, settings.data.image_size)
         classifier, self.processor, self.stored = start.model, start.processor, start.stored
@@ -68,7 +69,7 @@ class PretrainJob:
         side = choose_patch_size(settings.masking.mask_patch_size, size, self.model.token_size)
         self.masking = Masking(size, side, settings.masking.mask_ratio, optimisation.seed)
         fit_batch_size(self.accelerator, optimisation, len(self.images.train))
-        self.output = open_folder(self.accelerator, settings)
+        self.output = open_folder(self.accelerator, settings, self.images)
         self.trainer = self._make_trainer()
 
     def run(self) -> dict[str, Any]:
