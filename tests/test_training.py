@@ -19,6 +19,7 @@ from hf_vit_family.training.loop import TrainingError
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule, parameter_groups
 from hf_vit_family.training.recipes import read_recipe
+from hf_vit_family.training.run_folder import RECORD
 from hf_vit_family.zoo import create_model
 
 
@@ -219,6 +220,9 @@ class TestJob:
         assert run(["--resume", "--output", str(tmp_path / "other")]) == 2
         assert "holds no run" in capsys.readouterr().err
         (photos / "cat" / "00.png").unlink()
+        assert run(["--resume", "--output", str(output)]) == 2
+        assert "1 image is gone (cat/00.png)" in capsys.readouterr().err
+        (output / RECORD).unlink()
         assert run(["--resume", "--output", str(output)]) == 1
         assert "There are 26 training images, but" in capsys.readouterr().err
         assert run(options(photos, output)) == 2

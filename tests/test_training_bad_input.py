@@ -9,15 +9,16 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
-from training_data import own_caches, pictures, settings_for, table, write_images, write_shards  # noqa: F401
+from training_data import own_caches, pictures, settings_for, table, write_images, write_parquet, write_shards  # noqa: F401
 
 from hf_vit_family.training import finetune, pretrain
-from hf_vit_family.training.configuration import ModelSettings
+from hf_vit_family.training.configuration import FinetuneSettings, ModelSettings
 from hf_vit_family.training.data.loading import DataError, load_images, load_unlabelled
 from hf_vit_family.training.loop import Trainer
 from hf_vit_family.training.messages import tell
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule
+from hf_vit_family.training.pretraining.configuration import PretrainSettings
 from hf_vit_family.training.recipes import read_recipe
 from hf_vit_family.training.run_folder import create_folder, read_settings
 
@@ -68,6 +69,31 @@ class TestFolders:
         photos = write_images(tmp_path / "photos", 3, ["train", "test"])
         with pytest.raises(DataError, match="has folders of splits, test, train, with images in them; expected a"):
             load_images(settings_for(photos), 0)
+
+    @pytest.mark.parametrize("kind", ["folder", "table", "stream", "unlabelled"])
+    def test_no_split_to_train_on(self, tmp_path, kind):
+        if kind == "folder":
+            write_images(tmp_path / "test", 2)
+        elif kind == "table":
+            write_parquet(tmp_path / "test-0.parquet", {"image": pictures(4), "label": list("abab")})
+        else:
+            write_shards(tmp_path, "test", [0, 1])
+        given = settings_for(tmp_path, **({"streaming": True, "stream_images": 2} if kind == "stream" else {}))
+        with pytest.raises(
+            DataError, match=r"has no split 'train' to train on, but 'test'; --train-split names another"
+        ):
+            (load_unlabelled if kind == "unlabelled" else load_images)(given, 0)
+
+    @pytest.mark.parametrize("name", ["test", "val"])
+    def test_images_to_evaluate_on_alone(self, tmp_path, name):
+        write_images(tmp_path / name, 3)
+        (tmp_path / name / "cat" / "01.png").write_bytes(b"torn")
+        images = load_images(settings_for(tmp_path, eval_images=7), 0, evaluation_only=True)
+        assert len(images.train) == 0 and images.label_names == ["bird", "cat", "dog"]
+        assert len(images.evaluation) + len(images.corrupt) == 7
+        assert images.evaluation_split == {"test": "test", "val": "validation"}[name]
+        with pytest.raises(DataError, match="has no split 'trian' to train on"):
+            load_images(settings_for(tmp_path, train_split="trian"), 0, evaluation_only=True)
 
     def test_no_name_at_all(self):
         with pytest.raises(DataError, match="--data is empty"):
@@ -144,6 +170,38 @@ class TestCommands:
         with pytest.raises(ValueError, match=r"photos-001 cannot be created here: Not a directory; --output names"):
             create_folder(None, "photos")
 
+    @pytest.mark.parametrize("left", [None, "nothing", "settings.unfinished", "settings.json"])
+    def test_resume_begins_anew_where_there_is_nothing_to_go_on_from(self, tmp_path, capsys, left):
+        folder = tmp_path / "run"
+        if left is not None:
+            folder.mkdir()
+        if left not in (None, "nothing"):
+            (folder / left).write_text("")
+        for kind in (FinetuneSettings, PretrainSettings):
+            settings = read_settings({"resume": True, "output": str(folder), "epochs": 3}, kind)
+            assert not settings.run.resume and settings.optimisation.epochs == 3 and "resume" not in settings.given
+            told = f"There is nothing to go on from, as {folder} holds no run: a new one begins.\n"
+            assert capsys.readouterr().out == told
+        assert create_folder(str(folder), "photos") == folder
+
+    def test_resume_without_a_folder_begins_the_first_run(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        assert not read_settings({"resume": True, "data": "photos"}).run.resume
+        assert "There is nothing to go on from, as there is no run under runs/" in capsys.readouterr().out
+        with pytest.raises(ValueError, match="there is no run under runs/, and no option says what a new one would be"):
+            read_settings({"resume": True})
+
+    @pytest.mark.parametrize("name", ["thesis.txt", "data.parquet", "settings.json.bak", "checkpoints/step-1/x"])
+    def test_resume_leaves_a_folder_of_other_files_alone(self, tmp_path, name):
+        (tmp_path / "run" / name).parent.mkdir(parents=True)
+        (tmp_path / "run" / name).write_text("mine")
+        with pytest.raises(ValueError, match=r"holds no run: it has no settings.json, and is not empty"):
+            read_settings({"resume": True, "output": str(tmp_path / "run"), "epochs": 3})
+        with pytest.raises(ValueError, match="is there already and not empty"):
+            create_folder(str(tmp_path / "run"), "photos")
+        with pytest.raises(ValueError, match="holds no run"):
+            read_settings({"resume": True, "output": str(tmp_path / "run" / name), "epochs": 3})
+
     def test_settings_and_recipes_that_are_torn(self, tmp_path):
         (tmp_path / "settings.json").write_text('{"epochs": ')
         with pytest.raises(ValueError, match=r"settings.json cannot be read as JSON: .*; the run cannot be resumed"):
@@ -165,7 +223,8 @@ class TestCommands:
         monkeypatch.setattr(Trainer, "_finish_step", interrupt)
         given = options(write_images(tmp_path / "photos", 4), "--epochs", "1", "--output", str(tmp_path / "run"))
         assert pretrain.main(given) == 130
-        assert f"error: interrupted; --resume --output {tmp_path / 'run'} goes on" in capsys.readouterr().err
+        told = f"error: interrupted before the first checkpoint; --resume --output {tmp_path / 'run'} begins anew.\n"
+        assert told in capsys.readouterr().err
 
     def test_a_run_of_few_steps_learns_something(self):
         rates = []

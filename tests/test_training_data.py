@@ -23,6 +23,7 @@ from transformers import MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.configuration import AugmentationSettings
+from hf_vit_family.training.data import examination
 from hf_vit_family.training.data.augmentation import ResizedCropFlip, TensorChanges, crop_and_flip
 from hf_vit_family.training.data.images import CachedImages, DecodedImages, make_image_set
 from hf_vit_family.training.data.loading import DataError, load_images
@@ -413,6 +414,39 @@ class TestData:
         with pytest.raises(DataError, match=r"The image train/bird/00.png cannot be read"):
             (tmp_path / "train" / "bird" / "00.png").unlink()
             CachedImages(images.train, Preparation(HfvfImageProcessor(size=16)))
+
+    def test_what_was_found_of_an_image_is_not_kept_when_its_file_changes_and_its_time_stamp_not(self, tmp_path):
+        write_images(tmp_path / "photos", 5)
+        image = tmp_path / "photos" / "cat" / "02.png"
+        whole, stamp = image.read_bytes(), image.stat().st_mtime_ns
+
+        def corrupt(content):
+            image.write_bytes(content)
+            os.utime(image, ns=(stamp, stamp))
+            images = load_images(settings_for(tmp_path / "photos"), seed=0)
+            assert len(images.train) + len(images.evaluation) == 15 - len(images.corrupt)
+            return images.corrupt
+
+        torn = whole[:60] + bytes(len(whole) - 60)  # of the same size
+        assert not corrupt(whole)
+        assert len(corrupt(torn)) == 1
+        assert not corrupt(whole)
+        assert len(corrupt(whole[:60])) == 1
+
+    def test_what_could_not_be_read_is_tried_again_although_its_file_is_the_same(self, tmp_path, monkeypatch):
+        photos = write_images(tmp_path / "photos", 5)
+
+        def fail(value):
+            if value["path"].endswith("cat/02.png"):
+                raise OSError("the drive did not answer")
+            return read(value)
+
+        read = examination.decode
+        monkeypatch.setattr(examination, "decode", fail)
+        images = load_images(settings_for(photos, corrupt_images="skip"), seed=0)
+        assert images.corrupt == ["cat/02.png: the drive did not answer"]
+        monkeypatch.setattr(examination, "decode", read)
+        assert not load_images(settings_for(photos), seed=0).corrupt
 
 
 def named(folder, labels, names):

@@ -15,6 +15,7 @@ from training_runs import MAXVIT, ROOT, assert_same_run, forget_accelerator, log
 from hf_vit_family.training.checkpoints import SUMS, find_fault, list_checkpoints
 from hf_vit_family.training.loop import Trainer
 from hf_vit_family.training.losses import ClassificationObjective
+from hf_vit_family.training.run_folder import RECORD
 
 EVERYTHING = [
     *("--accumulation", "2", "--augmentation", "resized-crop", "--workers", "2", "--policy", "trivial-augment"),
@@ -152,6 +153,72 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(photos, tmp_pa
     assert f"the last checkpoint is {last[0]}." in done.stderr
     assert run(["--resume", "--output", str(full)]) == 0
     assert_same_run(whole, full)
+
+
+KILLED = """
+import os, signal, sys
+from hf_vit_family.training import configuration, finetune
+
+def die(*given, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+point = sys.argv[1]
+if point == "before settings":
+    configuration.FinetuneSettings.save = die
+elif point == "within settings":
+    replace = os.replace
+    os.replace = lambda source, target: die() if str(target).endswith("settings.json") else replace(source, target)
+elif point == "before record":
+    from hf_vit_family.training.data import record
+    record.DataRecord.save = die
+elif point == "within record":
+    replace = os.replace
+    os.replace = lambda source, target: die() if str(target).endswith("data.parquet") else replace(source, target)
+elif point == "before the first step":
+    from hf_vit_family.training.loop import Trainer
+    Trainer._train_step = die
+elif point == "within the first checkpoint":
+    from hf_vit_family.training import checkpoints
+    checkpoints._sums = die
+sys.exit(finetune.main(sys.argv[2:]))
+"""
+POINTS = {
+    "before settings": "nothing to go on from",
+    "within settings": "nothing to go on from",
+    "before record": "no checkpoint",
+    "within record": "no checkpoint",
+    "before the first step": "no checkpoint",
+    "within the first checkpoint": "no checkpoint",
+}
+
+
+@pytest.mark.slow
+def test_a_job_killed_at_any_point_of_its_start_begins_anew_with_the_same_command(photos, tmp_path, capfd):
+    whole = tmp_path / "whole"
+    assert run(options(photos, whole, "--resume")) == 0
+    for point, told in POINTS.items():
+        output = tmp_path / point
+        command = options(photos, output, "--resume")
+        killed = [sys.executable, "-c", KILLED, point, *command]
+        done = subprocess.run(killed, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        assert done.returncode == -9, done.stderr
+        assert "nothing to go on from" in done.stdout
+        capfd.readouterr()
+        assert run(command) == 0
+        assert told in capfd.readouterr().out
+        assert_same_run(whole, output)
+        assert not list(output.glob("*.unfinished")) and (output / RECORD).exists()
+
+
+@pytest.mark.parametrize(("more", "told"), [([], "interrupted before the first checkpoint"), (["1"], "interrupted;")])
+def test_an_interruption_promises_a_checkpoint_only_where_there_is_one(photos, tmp_path, break_off, capsys, more, told):
+    output = tmp_path / "run"
+    break_off(2)
+    assert run(options(photos, output, *(["--checkpoint-every", *more] if more else []))) == 130
+    end = "goes on from the last checkpoint" if more else "begins anew"
+    assert capsys.readouterr().err.endswith(f"error: {told}{' ' if more else '; '}--resume --output {output} {end}.\n")
+    assert run(["--resume", "--output", str(output)]) == 0
+    assert ("There is no checkpoint in" in capsys.readouterr().out) == (not more)
 
 
 def test_old_checkpoints_go_and_unfinished_ones_are_never_used(photos, tmp_path):

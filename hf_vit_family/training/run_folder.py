@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"
 # What may differ between a run and its continuation: nothing that the weights depend on.
 FREE_ON_RESUME = (
     "resume",
+    "check",
     "output",
     "workers",
     "log_every",
