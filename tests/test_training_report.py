@@ -507,6 +507,14 @@ class TestCheckpoint:
         assert evaluate_checkpoint.main([*arguments, "--multi-label", "--output", str(tmp_path / "out")]) == 0
         assert json.loads((tmp_path / "out" / "metrics.json").read_text())["evaluation"]["micro_f1"] >= 0
 
+    @pytest.mark.parametrize("name", ["test", "val"])
+    def test_a_folder_without_images_to_train_on(self, place, tmp_path, name):
+        shutil.copytree(place / "photos" / "test", tmp_path / "photos" / name)
+        arguments = ["--model", str(place / "model"), "--data", str(tmp_path / "photos"), "--threads", "1"]
+        assert evaluate_checkpoint.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+        figures = self.check(place, tmp_path / "out")
+        assert figures["data"]["evaluation_split"] == {"test": "test", "val": "validation"}[name]
+
     def test_a_native_family_at_another_size(self, place):
         model, processor, _ = load_checkpoint(str(place / "model"), 64)
         assert (model.config.image_size, processor.size) == (64, {"height": 64, "width": 64})
