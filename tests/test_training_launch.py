@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from training_data import write_images
 from training_runs import (
     MAXVIT,
     ROOT,
@@ -19,6 +20,7 @@ from training_runs import (
     figures_of,
     launch,
     log_of,
+    options,
 )
 
 from hf_vit_family.training.checkpoints import list_checkpoints
@@ -202,3 +204,16 @@ def test_fsdp_on_two_processes_gives_the_losses_of_one_and_a_folder_that_loads(p
     losses = [[line["loss"] for line in log_of(folder) if "loss" in line] for folder in (one, two)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert figures_of(one)["evaluation"]["loss"] == pytest.approx(figures_of(two)["evaluation"]["loss"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_end_together_where_the_data_is_another(place):
+    photos = write_images(place / "photos-two", 10)
+    command = options(photos, "data-two", "--resume")
+    told = launch(place, *command, launcher=TORCHRUN).communicate(timeout=250)[0]
+    assert told.count("There is nothing to go on from") == 1 and (place / "data-two" / "metrics.json").exists(), told
+    (photos / "cat").rename(photos / "zebra")
+    process = launch(place, *command, launcher=TORCHRUN)
+    told, _ = process.communicate(timeout=250)
+    assert process.returncode and told.count("error: The data is not what the run in data-two was begun with") == 1
+    assert told.count("the class 'cat' is called 'zebra' now") == 1
