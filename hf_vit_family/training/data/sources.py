@@ -1,32 +1,49 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The tables behind a name: a folder here, the embedded set, or the Hub."""
+"""The tables behind a name: a folder here, the embedded set, or the Hub.
+
+Class folders are read by lists of their files: `datasets` takes names for patterns, and words in them for splits.
+"""
 
 import glob
+import hashlib
 import os
+import re
+import shutil
 import sys
-from collections import Counter
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow
-from datasets import DatasetDict, IterableDataset, load_dataset, load_from_disk
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, IterableDataset, load_dataset, load_from_disk
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from pyarrow import parquet
 
+from ...image_files import Survey, count_endings, ending_of, survey_folder
 from ...sources import first_line
 from ..configuration import DataSettings
 from .splits import DataError
 
 EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parents[2] / "assets" / "fashion_mnist"}
-IMAGE_ENDINGS = frozenset(ImageFolder.EXTENSIONS)
-TABLE_ENDINGS = frozenset({".parquet", ".arrow", ".tar", ".zip", ".csv", ".json", ".jsonl"})
+# Files that can hold images in rows.
+TABLE_ENDINGS = frozenset({".parquet", ".arrow", ".tar"})
+METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
 # Names of folders that are splits and not classes.
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
+# Python leaves such a folder wherever it runs.
+NO_CLASS_FOLDER = "__pycache__"
+# What `datasets` reads beside the tables: which files are which split, and types.
+CARD = "README.md"
+
+Parts = tuple[str, ...]
 
 
 @dataclass
@@ -35,17 +52,23 @@ class Source:
 
     Attributes:
         folder: here, or None for the Hub.
-        arguments: of `datasets.load_dataset`; None for a folder that `save_to_disk` wrote.
+        arguments: of `datasets.load_dataset`; None for `files`, and for a folder that `save_to_disk` wrote.
+        files: image files of every split, each with its class (None without labels); None for other layouts.
+        count: how many images lie in the folder as files of their own.
         notes: sentences for the user.
     """
 
     folder: Path | None
-    arguments: dict[str, Any] | None
+    arguments: dict[str, Any] | None = None
+    files: dict[str, list[tuple[str, str | None]]] | None = None
+    count: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 def find_source(settings: DataSettings, labelled: bool = True) -> Source:
     """What `--data` names.
+
+    Images that lie in class folders count, whatever lies beside them; tables and metadata count where there are none.
 
     Args:
         settings: `data`, `data_config` and `train_split` are used.
@@ -66,31 +89,75 @@ def find_source(settings: DataSettings, labelled: bool = True) -> Source:
         raise DataError(
             f"{name} is a file; expected a folder of images, of parquet files or of tar shards, or a Hub id."
         )
-    if (folder / "dataset_dict.json").exists() or (folder / "dataset_info.json").exists():
-        return Source(folder, None)
-    survey = _survey(folder)
-    if not survey.images and not survey.tables:
-        endings = f"; its files end in {_endings(survey.others)}" if survey.others else ""
-        raise DataError(f"The folder {name} holds no images and no parquet files or tar shards{endings}.")
-    folders = (
-        None if survey.tables or survey.metadata else _split_folders(folder, survey, settings.train_split, labelled)
-    )
-    if folders is None:
-        return Source(folder, {"path": str(folder)}, survey.notes())
-    # one pattern a folder: `datasets` follows no link to a folder that `**` meets
-    files = {split: [_pattern(parts) for parts in found] for split, found in folders.items()}
-    arguments = {"path": "imagefolder", "data_dir": str(folder), "data_files": files, "drop_labels": not labelled}
-    return Source(folder, arguments, survey.notes())
+    try:
+        survey = survey_folder(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
+    _require_utf8(survey)
+    others = list(survey.other_paths())
+    tables = [path for path in others if ending_of(path[-1]) in TABLE_ENDINGS]
+    metadata = [path for path in others if path[-1] in METADATA_NAMES] if survey.images and labelled else []
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")) and bool(tables)
+    found, problem = _image_splits(survey, settings.train_split, labelled)
+    if found and (metadata or tables):
+        if not labelled:
+            raise DataError(
+                f"{name} holds {survey.count()} images and {len(tables)} tables ({count_endings(_names(tables))}); "
+                "expected one of both."
+            )
+        if len({parts[-1] for places in found.values() for parts in places}) < 2:
+            found = None
+    if found:
+        if labelled and settings.train_split in found:
+            _require_class_images(folder, survey, found[settings.train_split])
+        return _images_of(folder, survey, found, labelled)
+    if metadata:
+        return _metadata_of(folder, survey, metadata)
+    beside = f"{survey.count()} images lie beside the tables and are left out." if survey.count() else None
+    notes = [note for note in (beside,) if note]
+    if saved:
+        return Source(folder, notes=notes)
+    if tables:
+        return Source(folder, {"path": _tables_alone(folder, tables, others, bool(survey.images))}, notes=notes)
+    if problem is None:
+        endings = f"; its files end in {count_endings(_names(others))}" if others else ""
+        problem = f"The folder {name} holds no images and no parquet files or tar shards{endings}."
+        if any(ending_of(path[-1]) == ".zip" for path in others):
+            problem += " Unpack the archive first."
+        if survey.hidden:
+            problem += f" {len(survey.hidden)} images are hidden, the first is {'/'.join(survey.hidden[0])}."
+    else:
+        problem = f"{folder} {problem}"
+    raise DataError(problem)
 
 
 def load_splits(source: Source, settings: DataSettings) -> DatasetDict:
     """All splits as tables.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: they cannot be read, or hold another number of images than the folder.
     """
-    loaded = _load(source, settings)
-    return loaded if isinstance(loaded, DatasetDict) else DatasetDict({settings.train_split: loaded})
+    if source.files is None:
+        loaded = _load(source, settings)
+        splits = loaded if isinstance(loaded, DatasetDict) else DatasetDict({settings.train_split: loaded})
+        _tell_images_without_a_line(source, splits)
+        return splits
+    names, features = _classes(source)
+    splits = DatasetDict(
+        {
+            split: Dataset.from_generator(
+                _rows,
+                features=features,
+                gen_kwargs={"files": files},
+                fingerprint=_fingerprint(split, files, names),
+            )
+            for split, files in source.files.items()
+        }
+    )
+    loaded = sum(map(len, splits.values()))
+    if loaded != source.count:
+        raise DataError(f"{settings.data} holds {source.count} images, and {loaded} were loaded; expected all of them.")
+    return splits
 
 
 def load_streams(source: Source, settings: DataSettings) -> dict[str, tuple[IterableDataset, int | None]]:
@@ -99,6 +166,12 @@ def load_streams(source: Source, settings: DataSettings) -> dict[str, tuple[Iter
     Raises:
         DataError: they cannot be read.
     """
+    if source.files is not None:
+        _, features = _classes(source)
+        return {
+            split: (IterableDataset.from_generator(_rows, features, {"files": files}), len(files))
+            for split, files in source.files.items()
+        }
     if source.arguments is None:
         return {
             name: (table.to_iterable_dataset(), len(table)) for name, table in load_splits(source, settings).items()
@@ -110,12 +183,35 @@ def load_streams(source: Source, settings: DataSettings) -> dict[str, tuple[Iter
     return streams
 
 
+def _classes(source: Source) -> tuple[list[str], Features]:
+    """Names of the classes of all splits, none without labels, and the types of the columns."""
+    names = sorted({label for files in source.files.values() for _, label in files if label is not None})
+    return names, Features({"image": Image(), **({"label": ClassLabel(names=names)} if names else {})})
+
+
+def _rows(files: list[tuple[str, str | None]]) -> Iterator[dict[str, str]]:
+    for path, label in files:
+        yield {"image": path} if label is None else {"image": path, "label": label}
+
+
+def _fingerprint(split: str, files: list[tuple[str, str | None]], names: list[str]) -> str:
+    """Of names and classes of all files, and of what they hold as far as the file system tells."""
+    digest = hashlib.blake2b(repr((split, names)).encode(), digest_size=16)
+    for path, label in files:
+        stamp: tuple[int, ...] = ()
+        with suppress(OSError):
+            status = os.stat(path)
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        digest.update(repr((path, label, stamp)).encode())
+    return digest.hexdigest()
+
+
 def _load(source: Source, settings: DataSettings, **options: Any) -> Any:
     name = settings.data
     try:
-        return (
-            load_from_disk(source.folder) if source.arguments is None else load_dataset(**source.arguments, **options)
-        )
+        if source.arguments is None:
+            return load_from_disk(_plain_path(source.folder))
+        return load_dataset(**source.arguments, **options)
     except Exception as error:  # offline, missing, private and malformed data raises a dozen unrelated classes
         if source.folder is None:
             raise DataError(
@@ -137,134 +233,195 @@ def _parquet_problem(folder: Path) -> str | None:
     return None
 
 
-@dataclass
-class _Survey:
-    """What a folder holds, hidden files left out.
-
-    Attributes:
-        images: how many in each folder, by its path in parts.
-        folders: all folders, by their paths in parts.
-        others: how many files of each ending that is no image's, by folder as well in `others_of`.
-        tables, metadata: whether there are files of data, and metadata of images.
-    """
-
-    images: Counter = field(default_factory=Counter)
-    folders: list[tuple[str, ...]] = field(default_factory=list)
-    others: Counter = field(default_factory=Counter)
-    others_of: dict[tuple[str, ...], Counter] = field(default_factory=dict)
-    tables: bool = False
-    metadata: bool = False
-
-    def notes(self) -> list[str]:
-        """Which files are left out of a folder of images."""
-        if self.tables or not self.others:
-            return []
-        return [f"{self.others.total()} files are no images by their ending and are left out: {_endings(self.others)}."]
+def _images_of(folder: Path, survey: Survey, found: dict[str, list[Parts]], labelled: bool) -> Source:
+    base = folder.resolve()
+    files = {
+        split: [
+            (os.path.join(base, *parts, name), parts[-1] if labelled else None)
+            for parts in places
+            for name in survey.images[parts]
+        ]
+        for split, places in found.items()
+    }
+    return Source(folder, files=files, count=survey.count(), notes=[note for note in (survey.note(),) if note])
 
 
-def _survey(folder: Path) -> _Survey:
-    survey = _Survey()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith((".", "__")) and not _leads_back(os.path.join(place, name))
+def _metadata_of(folder: Path, survey: Survey, metadata: list[Parts]) -> Source:
+    """Images whose columns a file beside them tells, as `imagefolder` reads it."""
+    files: dict[str, list[str]] = {}
+    splits = all(path[0].lower() in SPLIT_FOLDERS for path in metadata if len(path) > 1) and all(
+        len(path) > 1 for path in metadata
+    )
+    for path in metadata:
+        split = SPLIT_FOLDERS[path[0].lower()] if splits else "train"
+        files.setdefault(split, []).append(glob.escape(_plain_path(folder.joinpath(*path[:-1])) + "/" + path[-1]))
+    return Source(folder, {"path": "imagefolder", "data_files": files}, count=survey.count())
+
+
+def _tell_images_without_a_line(source: Source, splits: DatasetDict) -> None:
+    """Compare the images that the metadata names with those that there are."""
+    if not source.count or source.arguments is None or source.arguments["path"] != "imagefolder":
+        return
+    named: set[str] = set()
+    for table in splits.values():
+        for name, kind in table.features.items():
+            if isinstance(kind, Image):
+                named |= {row["path"] for row in table.cast_column(name, Image(decode=False))[name][:] if row}
+    if len(named) < source.count:
+        source.notes.append(
+            f"{source.count - len(named)} of {source.count} images have no line in the metadata and are left out."
         )
-        parts = Path(place).relative_to(folder).parts
-        survey.folders.append(parts)
-        here = survey.others_of.setdefault(parts, Counter())
-        for name in files:
-            _require_utf8(name, place)
-            ending = Path(name).suffix.lower()
-            if name.startswith("."):
-                continue
-            if name in ImageFolder.METADATA_FILENAMES:
-                survey.metadata = True
-            elif ending in IMAGE_ENDINGS:
-                survey.images[parts] += 1
-            elif ending in TABLE_ENDINGS:
-                survey.tables = True
-            else:
-                here[ending or name] += 1
-        survey.others.update(here)
-    return survey
 
 
-def _leads_back(path: str) -> bool:
-    """Whether a link leads to a folder that it lies in, where one would go round for ever."""
-    return os.path.islink(path) and Path(path).parent.resolve().is_relative_to(Path(path).resolve())
+def _tables_alone(folder: Path, tables: list[Parts], others: list[Parts], images: bool) -> str:
+    """A folder in which `datasets` finds the tables and nothing that it would take for other data."""
+    card = (CARD,) if (folder / CARD).is_file() else None
+    wanted = [*tables, *([card] if card else [])]
+    if not images and len(wanted) == len(others) and all(map(_is_plain, (folder, *_names(wanted)))):
+        return str(folder)
+    return _linked({re.sub(r"[^\w.-]", "_", "/".join(path)): folder.joinpath(*path) for path in wanted})
 
 
-def _require_utf8(name: str, place: str) -> None:
-    try:
-        os.path.join(place, name).encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(name).decode(errors="backslashreplace")
-        encoding = sys.getfilesystemencoding()
-        if encoding != "utf-8":
-            raise DataError(
-                f"Python takes the names of files here for {encoding}, and that of '{shown}' is not; PYTHONUTF8=1 "
-                "makes it read them as UTF-8."
-            ) from error
-        raise DataError(f"The name of the file '{shown}' is not UTF-8; rename it.") from error
+def _is_plain(path: str | Path) -> bool:
+    """Whether `datasets` takes a path for what it is, and not for a pattern, a chain or a variable."""
+    text = os.path.abspath(path)
+    return not re.search(r"[*?\[\]\n\r]|::|://", text) and os.path.expandvars(text) == text
 
 
-def _endings(counts: Counter) -> str:
-    return ", ".join(f"{ending} ({count})" for ending, count in counts.most_common(5))
+def _plain_path(folder: Path) -> str:
+    """The folder by a path that `datasets` takes for what it is, be it by a link."""
+    if _is_plain(folder):
+        return os.path.abspath(folder)
+    return os.path.join(_linked({"folder": folder}), "folder")
 
 
-def _pattern(parts: tuple[str, ...]) -> str:
-    """What finds the files of a folder, whatever its name holds."""
-    return "/".join([*(glob.escape(part) for part in parts), "*"])
-
-
-def _split_folders(
-    folder: Path, survey: _Survey, train_split: str, labelled: bool
-) -> dict[str, list[tuple[str, ...]]] | None:
-    """Folders with images of every split; None for another layout, which `datasets` may know.
-
-    `datasets` itself looks for `train` and `test` anywhere in a path, be it a class or a part of a file's name.
+def _linked(targets: dict[str, Path]) -> str:
+    """A folder of links with plain names in the cache of `datasets`; the same for the same files.
 
     Raises:
-        DataError: a class to train on has no images, or images lie where no class can be told.
+        DataError: links cannot be made here.
     """
+    digest = hashlib.blake2b(digest_size=12)
+    for name, target in targets.items():
+        status = target.stat()
+        digest.update(repr((name, str(target.resolve()), status.st_size, status.st_mtime_ns)).encode())
+    place = Path(datasets.config.HF_DATASETS_CACHE) / "hf_vit_family_links" / digest.hexdigest()
+    if place.is_dir():
+        return str(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=place.parent))
+    try:
+        for name, target in targets.items():
+            (new / name).symlink_to(target.resolve(), target.is_dir())
+        new.rename(place)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        if not place.is_dir():  # another process may have made it meanwhile
+            first = next(iter(targets.values()))
+            raise DataError(
+                f"{first} cannot be read where it lies: `datasets` takes a part of its path for something else, or "
+                f"files beside it for data, and no link can be made ({first_line(error)})."
+            ) from error
+    return str(place)
+
+
+def _names(paths: Iterable[Parts]) -> list[str]:
+    return [path[-1] for path in paths]
+
+
+def _require_utf8(survey: Survey) -> None:
+    images = ((*parts, name) for parts, names in survey.images.items() for name in names)
+    for path in (*images, *survey.other_paths(), *survey.folders):
+        try:
+            "/".join(path).encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(path[-1]).decode(errors="backslashreplace")
+            encoding = sys.getfilesystemencoding()
+            if encoding != "utf-8":
+                raise DataError(
+                    f"Python takes the names of files here for {encoding}, and that of '{shown}' is not; PYTHONUTF8=1 "
+                    "makes it read them as UTF-8."
+                ) from error
+            raise DataError(f"The name of the file '{shown}' is not UTF-8; rename it.") from error
+
+
+def _image_splits(survey: Survey, train_split: str, labelled: bool) -> tuple[dict[str, list[Parts]] | None, str | None]:
+    """Folders with images of every split; None where no layout is known, with the reason."""
     places = sorted(survey.images)
-    depths = {len(parts) for parts in places}
-    splits = all(parts and parts[0].lower() in SPLIT_FOLDERS for parts in places)
-    if labelled:
-        if len(depths) > 1:
-            few, many = min(places, key=len), max(places, key=len)
-            raise DataError(
-                f"{folder} holds images in {_shown(few)} and in {_shown(many)}; expected all of them directly in the "
-                "folder of their class."
-            )
-        if splits and depths == {1}:
-            raise DataError(
-                f"{folder} has folders of splits, {', '.join(parts[0] for parts in places)}, with images in them; "
-                "expected a folder for each class in each of them."
-            )
-        if depths != ({2} if splits else {1}):
-            return None
-        level = next(iter(depths))
-        classes = [parts for parts in survey.folders if len(parts) == level]
-        _require_class_images(folder, survey, [p for p in classes if not splits or p[0].lower() in TRAINING])
-    found: dict[str, list[tuple[str, ...]]] = {}
+    if not places:
+        return None, None
+    if not labelled:
+        splits = all(parts and parts[0].lower() in SPLIT_FOLDERS for parts in places)
+        found = {}
+        for parts in places:
+            found.setdefault(SPLIT_FOLDERS[parts[0].lower()] if splits else train_split, []).append(parts)
+        return found, None
+    found, level = {}, _split_level(places)
     for parts in places:
-        found.setdefault(SPLIT_FOLDERS[parts[0].lower()] if splits else train_split, []).append(parts)
-    return found
+        split = train_split if level is None else _split_of(parts[level])
+        found.setdefault(split, []).append(parts)
+    problems = (_class_problem(of_split, level is not None) for of_split in found.values())
+    problem = next(filter(None, problems), None)
+    return (None, problem) if problem else (found, None)
 
 
-def _shown(parts: tuple[str, ...]) -> str:
-    return f"{Path(*parts)}/" if parts else "no folder of its own"
+def _split_of(name: str) -> str | None:
+    """The split that a folder is called after: `train`, `seg_train`, `test 2024`; None for another name."""
+    if name.lower() in SPLIT_FOLDERS:
+        return SPLIT_FOLDERS[name.lower()]
+    words = re.split(r"[-._ 0-9]+", name.lower())
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), None)
 
 
-TRAINING = tuple(name for name, split in SPLIT_FOLDERS.items() if split == "train")
+def _split_level(places: list[Parts]) -> int | None:
+    """How deep the folders of splits lie, below folders that hold one folder each; None where there are none."""
+    for level in range(min(map(len, places)) - 1):
+        names = {parts[level] for parts in places}
+        if all(name.lower() in SPLIT_FOLDERS for name in names):
+            return level
+        if len(names) > 1:
+            splits = {_split_of(name) for name in names}
+            return level if None not in splits and "train" in splits else None
+    return None
 
 
-def _require_class_images(folder: Path, survey: _Survey, classes: list[tuple[str, ...]]) -> None:
-    for parts in classes:
-        if not survey.images[parts]:
-            found = survey.others_of[parts]
-            holds = f"its files end in {_endings(found)}" if found else "it is empty"
+def _class_problem(places: list[Parts], splits: bool) -> str | None:
+    """Why images in these folders, of one split, have no classes; None where they lie in folders of classes."""
+    few, many = min(places, key=len), max(places, key=len)
+    if len(few) < len(many):
+        return (
+            f"holds images in {_shown(few)} and in {_shown(many)}; expected all of them directly in the folder of "
+            "their class."
+        )
+    if not few:
+        return (
+            f"holds images in {_shown(few)}; expected those of each class directly in a folder of its own, two "
+            "classes at least."
+        )
+    if not splits and all(parts[-1].lower() in SPLIT_FOLDERS for parts in places):
+        return (
+            f"has folders of splits, {', '.join(sorted({parts[-1] for parts in places}))}, with images in them; "
+            "expected a folder for each class in each of them."
+        )
+    if len({parts[:-1] for parts in places}) > 1:
+        return (
+            f"holds images in {_shown(places[0])} and in {_shown(places[-1])}; expected the folders of all classes in "
+            f"one place, or in folders of splits alone ({', '.join(SPLIT_FOLDERS)})."
+        )
+    return None
+
+
+def _require_class_images(folder: Path, survey: Survey, places: list[Parts]) -> None:
+    """Raise DataError for a folder beside those of the classes that holds no image."""
+    for parts in survey.folders:
+        if parts and parts[:-1] == places[0][:-1] and parts not in survey.images and parts[-1] != NO_CLASS_FOLDER:
+            found = survey.others.get(parts)
+            holds = f"its files end in {count_endings(found)}" if found else "it is empty"
             raise DataError(
                 f"The class {parts[-1]!r} has no image to train on: {Path(*parts)} in {folder} holds none that can be "
                 f"read by its ending; {holds}."
             )
+
+
+def _shown(parts: Parts) -> str:
+    return f"{Path(*parts)}/" if parts else "no folder of its own"
