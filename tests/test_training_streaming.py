@@ -128,7 +128,6 @@ class TestStream:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            ({"stream_images": None}, "does not say how many images it has; say it with --stream-images"),
             ({"train_images": 5}, "--train-images needs to know all training images"),
             ({"class_balance": "weights"}, "--class-balance needs to know all training images"),
             ({"eval_split": "tset"}, "Unknown split 'tset'"),
@@ -137,6 +136,14 @@ class TestStream:
     def test_what_a_stream_cannot_do_is_told(self, photos, options, sentence):
         with pytest.raises(DataError, match=sentence):
             stream_of(photos, **options)
+
+    def test_the_number_of_images_is_known_of_class_folders_alone(self, photos, tmp_path_factory):
+        assert len(stream_of(photos, stream_images=None)[0].train) == 18
+        shards = tmp_path_factory.mktemp("shards")
+        for split in ("train", "test"):
+            write_shards(shards, split, [0, 1, 2])
+        with pytest.raises(DataError, match="does not say how many images it has; say it with --stream-images"):
+            stream_of(shards, stream_images=None)
 
     def test_nothing_is_held_out_of_a_stream_and_nothing_repeated(self, photos, tmp_path_factory):
         with pytest.raises(ValueError, match="--repeated-augmentation is 3; expected 1 with --streaming"):

@@ -30,6 +30,7 @@ from .ending import Ending
 from .hardware import choose_precision, set_threads
 from .loop import Trainer
 from .losses import ClassificationLoss, ClassificationObjective, Objective
+from .messages import tell_left_out
 from .methods.adaptation import adapt, merge_lora, train_mode
 from .methods.distillation import DistillationObjective
 from .methods.probes import choose_shots, run_probe
@@ -85,6 +86,7 @@ class Job:
         self.accelerator = start_accelerator(optimisation, settings.run.trackers)
         with self.accelerator.local_main_process_first():
             self.images: LabelledImages = load_images(settings.data, optimisation.seed)
+        tell_left_out(self.images.notes)  # the check before the run tells of corrupt images
         if method.shots is not None:
             self._draw_shots(method.shots)
         require_same_data(self.accelerator, settings, self.images)
@@ -326,7 +328,6 @@ class Job:
             f"{count_parameters(self.model):,} parameters), {height}x{width} pixels",
             f"Data: {images.name}, {len(images.train)} images to train on, {len(images.evaluation)} to evaluate on "
             f"({images.evaluation_split}), {len(images.label_names)} classes",
-            *images.notes,
             *tell_stored(self.stored, settings.run.export_dtype),
         ]
         if self.trainer is None:

@@ -3,6 +3,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 DATA_ERROR = "hf_vit_family.training.data.splits.DataError"
 
@@ -30,3 +31,17 @@ def tell(error: Exception | str, status: int) -> int:
             sentence = sentence.rpartition(f"{DATA_ERROR}: ")[2]
         print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
     return status
+
+
+def tell_left_out(notes: Sequence[str], corrupt: Sequence[str] = ()) -> None:
+    """Print on standard error which files of the data are left out and why, once however many processes there are.
+
+    Args:
+        notes: sentences.
+        corrupt: images that cannot be read, each with the reason.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        for note in notes:
+            print(note, file=sys.stderr)
+        if corrupt:
+            print(f"{len(corrupt)} images cannot be read and are left out, the first is {corrupt[0]}.", file=sys.stderr)

@@ -20,6 +20,7 @@ from ..data.preparation import Preparation
 from ..ending import Ending
 from ..evaluate_checkpoint import Settings
 from ..hardware import choose_precision, set_threads
+from ..messages import tell_left_out
 from ..model import count_parameters, dtype_name
 from ..processes import make_accelerator
 from ..reporting.evaluation import compute_metrics, predict
@@ -54,6 +55,7 @@ def evaluate(settings: Settings, options: dict[str, Any]) -> dict[str, Any] | No
     try:
         with accelerator.local_main_process_first():
             images = load_images(settings.data, how.seed, evaluation_only=True)
+            tell_left_out(images.notes, images.corrupt)
             model, processor, stored = load_checkpoint(settings.checkpoint.model, settings.data.image_size)
         if stored != torch.float32:
             accelerator.print(f"Weights: stored in {dtype_name(stored)}, evaluated in float32.")

@@ -38,6 +38,8 @@ SPLIT_FOLDERS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
+# Parts of a stream; `datasets` takes a minute for each pass over 100,000.
+MOST_PARTS = 2048
 # Python leaves such a folder wherever it runs.
 NO_CLASS_FOLDER = "__pycache__"
 # What `datasets` reads beside the tables: which files are which split, and types.
@@ -169,10 +171,10 @@ def load_streams(source: Source, settings: DataSettings) -> dict[str, tuple[Iter
     if source.files is not None:
         _, features = _classes(source)
         return {
-            split: (IterableDataset.from_generator(_rows, features, {"files": files}), len(files))
+            split: (IterableDataset.from_generator(_rows_of_parts, features, {"parts": _dealt(files)}), len(files))
             for split, files in source.files.items()
         }
-    if source.arguments is None:
+    if source.arguments is None or source.count:  # metadata is small, and says how many images there are
         return {
             name: (table.to_iterable_dataset(), len(table)) for name, table in load_splits(source, settings).items()
         }
@@ -192,6 +194,17 @@ def _classes(source: Source) -> tuple[list[str], Features]:
 def _rows(files: list[tuple[str, str | None]]) -> Iterator[dict[str, str]]:
     for path, label in files:
         yield {"image": path} if label is None else {"image": path, "label": label}
+
+
+def _rows_of_parts(parts: list[list[tuple[str, str | None]]]) -> Iterator[dict[str, str]]:
+    for files in parts:
+        yield from _rows(files)
+
+
+def _dealt(files: list[tuple[str, str | None]]) -> list[list[tuple[str, str | None]]]:
+    """The parts of a stream that are shuffled as wholes: one a file, or as many as `datasets` handles fast."""
+    count = min(len(files), MOST_PARTS)
+    return [files[start::count] for start in range(count)]
 
 
 def _fingerprint(split: str, files: list[tuple[str, str | None]], names: list[str]) -> str:
@@ -406,7 +419,7 @@ def _class_problem(places: list[Parts], splits: bool) -> str | None:
     if len({parts[:-1] for parts in places}) > 1:
         return (
             f"holds images in {_shown(places[0])} and in {_shown(places[-1])}; expected the folders of all classes in "
-            f"one place, or in folders of splits alone ({', '.join(SPLIT_FOLDERS)})."
+            "one place, or in folders of splits alone (train, validation, test)."
         )
     return None
 

@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
+from ... import image_files  # noqa: F401 - Pillow learns HEIC, also in the processes of a loader
 from ...models.image_rgb import to_rgb
 from ...sources import first_line
 

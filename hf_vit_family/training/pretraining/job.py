@@ -20,6 +20,7 @@ from ..data.sampling import EpochSampler
 from ..ending import Ending
 from ..hardware import choose_precision, set_threads
 from ..loop import Trainer
+from ..messages import tell_left_out
 from ..model import build_model, count_parameters, tell_stored
 from ..optimisation import make_optimizer, make_schedule
 from ..processes import gather_model
@@ -55,6 +56,7 @@ class PretrainJob:
         self.accelerator = start_accelerator(optimisation)
         with self.accelerator.local_main_process_first():
             self.images = load_unlabelled(settings.data, optimisation.seed)
+        tell_left_out(self.images.notes, self.images.corrupt)
         require_same_data(self.accelerator, settings, self.images)
         set_seed(optimisation.seed)
         start = build_model(settings.model, None, settings.data.image_size)
