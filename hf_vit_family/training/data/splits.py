@@ -125,7 +125,7 @@ def hold_out(split: Split, names: Sequence[str], fraction: float, seed: int) -> 
     With several classes an image this can be impossible; then as many classes as were found are on both sides.
 
     Raises:
-        DataError: a class with one image only.
+        DataError: a class with one image only; with several classes an image, no class with two.
     """
     generator = np.random.RandomState(seed)
     counts = (split.labels > 0).sum(0) if split.labels.ndim == 2 else np.bincount(split.labels, minlength=len(names))
@@ -139,6 +139,8 @@ def hold_out(split: Split, names: Sequence[str], fraction: float, seed: int) -> 
         for label in np.unique(split.labels):
             members = np.flatnonzero(split.labels == label)
             held_out.extend(generator.permutation(members)[: _part(len(members), fraction)])
+    if not len(held_out):
+        raise DataError("No class has two images; it takes two to train and to evaluate.")
     rest = np.setdiff1d(np.arange(len(split)), held_out)
     return split.select(rest), split.select(np.sort(held_out))
 
