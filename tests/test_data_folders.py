@@ -137,7 +137,7 @@ class TestPaths:
         if options:
             assert len(list(zip(range(4), images.train.read(0, print), strict=False))) == 4
 
-    @pytest.mark.parametrize("name", [name for name in NASTY if "::" in name or re.search(r"[\[$\n]", name)])
+    @pytest.mark.parametrize("name", ["photos [2024]", "x::y $HOME\n*"])
     def test_tables_and_metadata_too(self, tmp_path, name):
         table(tmp_path / "tables", {"image": pictures(4), "label": [0, 1, 0, 1]}, {"label": [1, 0, 1, 0]})
         (tmp_path / name).mkdir()
@@ -316,7 +316,7 @@ def check_tree(layout, links, name):
 
 
 @settings(
-    max_examples=int(os.environ.get("HFVF_TREES", "25")),
+    max_examples=int(os.environ.get("HFVF_TREES", "60")),
     derandomize="HFVF_TREES" not in os.environ,
     deadline=None,
     suppress_health_check=list(HealthCheck),
