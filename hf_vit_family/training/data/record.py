@@ -155,17 +155,18 @@ def _make_table(name: str, split: Split) -> pyarrow.Table:
 
 def _names(split: Split) -> list[str]:
     """Of all images, as `Split.name_of` gives them one by one, but without folders outside of the data's."""
-    folder = None if split.folder is None else split.folder.resolve()
+    folder = None if split.folder is None else os.path.join(split.folder.resolve(), "")
     places = range(len(split)) if split.rows is None else split.rows
     names = []
     for file, place in zip(split.files(), places, strict=True):
-        path = Path(file or "")
-        if folder is not None and path.is_relative_to(folder):
-            name = path.relative_to(folder).as_posix()
-        elif path.is_absolute():
-            name = path.name
+        if not file:
+            name = f"row {place} of {split.name}"
+        elif folder is not None and file.startswith(folder):
+            name = file.removeprefix(folder).replace(os.sep, "/")
+        elif os.path.isabs(file):
+            name = os.path.basename(file)
         else:
-            name = f"{path.name} (row {place} of {split.name})" if file else f"row {place} of {split.name}"
+            name = f"{os.path.basename(file)} (row {place} of {split.name})"
         names.append(name.encode(errors="backslashreplace").decode())
     return names
 
