@@ -184,8 +184,8 @@ def count() -> dict:
     modules = read_modules()
     folders: dict[str, Counter] = {}
     for module in modules.values():
-        folder = folders.setdefault(module.name.split(".")[0] if module.path.parent != ROOT / PACKAGE else ".", Counter())
-        folder.update(files=1, statements=module.statements, lines=module.lines)
+        name = "." if module.path.parent == ROOT / PACKAGE else module.name.split(".")[0]
+        folders.setdefault(name, Counter()).update(files=1, statements=module.statements, lines=module.lines)
     total = Counter()
     for folder in folders.values():
         total.update(folder)
