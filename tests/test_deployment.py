@@ -136,7 +136,7 @@ def test_int8_leaves_out_images_that_cannot_be_read(tmp_path, capsys, monkeypatc
     (photos / "08.png").write_text("<html>")
     message = told(7)
     assert all(f"{name}.png" in message for name in ("04", "06", "08")) and "notes.txt" not in message
-    assert "\n3 images could not be read and calibrate nothing.\n" in message
+    assert "\n3 of 10 images could not be read and calibrate nothing.\n" in message
     assert given == [0, 20, 100, 120, 10, 30, 50]
     told(200)
     assert len(given) == 11

@@ -96,8 +96,9 @@ def _images(folder: Path, count: int) -> list[Any]:
     for reason in unreadable[:_NAMED]:
         typer.echo(reason, err=True)
     if unreadable:
+        tried = len(images) + len(unreadable)
         more = "" if len(unreadable) <= _NAMED else f", of which {_NAMED} are named"
-        typer.echo(f"{len(unreadable)} images could not be read and calibrate nothing{more}.", err=True)
+        typer.echo(f"{len(unreadable)} of {tried} images could not be read and calibrate nothing{more}.", err=True)
     return images
 
 
