@@ -174,7 +174,7 @@ def test_an_upload_of_fifty_megabytes(monkeypatch):
     assert app.file_uploader(key="image_file").proto.max_upload_size_mb == 10
     monkeypatch.setattr(choices, "MAX_BYTES", 100_000_000)
     app = upload(bytes(50_000_000), "large.png")
-    assert "“large.png” has 50.0 MB; expected at most 10 MB" in app.error[0].value.replace("\\", "")
+    assert "“large.png” has 50.0 MB; expected at most 30 MB" in app.error[0].value.replace("\\", "")
 
 
 def test_a_link(monkeypatch):

@@ -233,7 +233,7 @@ def test_damaged_files(kind):
 
 
 def test_too_many_bytes():
-    assert refused(b"\x89PNG" + b"x" * MAX_BYTES, "big.png") == "“big.png” has 10.0 MB; expected at most 10 MB."
+    assert refused(b"\x89PNG" + b"x" * MAX_BYTES, "big.png") == "“big.png” has 30.0 MB; expected at most 30 MB."
     assert "50.0 MB" in refused(bytes(50_000_000))
 
 

@@ -317,8 +317,8 @@ def test_too_large(web):
 
     web.pages["/endless"] = endless
     web.pages["/states-it"] = lambda handler: handler.answer(b"", Content_Length=str(50_000_000))
-    assert refused(web.link("/states-it")) == "The link leads to 50.0 MB; expected at most 10 MB."
-    assert "more than 10 MB" in refused(web.link("/endless"))
+    assert refused(web.link("/states-it")) == "The link leads to 50.0 MB; expected at most 30 MB."
+    assert "more than 30 MB" in refused(web.link("/endless"))
     assert sum(sent) < MAX_BYTES + 8_000_000  # what fits into the buffers of the connection may be on its way
     web.pages["/full"] = lambda handler: handler.answer(bytes(MAX_BYTES))
     assert len(fetch_image(web.link("/full"))) == MAX_BYTES

@@ -157,7 +157,7 @@ def test_streamlit_knows_every_option():
         "server.headless": True,
         "server.enableXsrfProtection": False,
         "server.fileWatcherType": "none",
-        "server.maxUploadSize": 10,
+        "server.maxUploadSize": 30,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",

@@ -169,7 +169,7 @@ def _linked(key: str) -> ChosenImage | None:
         key=f"{key}_link",
         max_chars=2000,
         placeholder="https://…",
-        help="This page's server fetches it: from public hosts, at most 10 MB, within 10 seconds.",
+        help="This page's server fetches it: from public hosts, at most 30 MB, within 10 seconds.",
         bind="query-params",
     )
     if not link or not link.strip():

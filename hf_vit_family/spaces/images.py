@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-MAX_BYTES = 10_000_000
+MAX_BYTES = 30_000_000
 MAX_SIDE = 1024
 # of the file, from its header: what phones call 64 megapixels, which are up to 9280 x 6944. Decoding that many takes
 # 80 MiB for a JPEG, 250 for a progressive one, about 300 for other kinds, and 1,000 for WebP, whose reader holds the
@@ -32,7 +32,7 @@ def open_image(data: bytes, name: str = "the file") -> Image.Image:
     white, 16-bit grey is scaled to 8 bits.
 
     Args:
-        data: a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file of at most 10 MB, whose picture has at most 64.5 million
+        data: a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file of at most 30 MB, whose picture has at most 64.5 million
             pixels.
         name: how a message calls it.
 

@@ -46,7 +46,7 @@ STYLE = """
 </style>
 """
 LIMITS = (
-    f"A demonstration: images of at most {MEGAPIXELS} megapixels and 10 MB are taken, reduced to 1,024 pixels on the "
+    f"A demonstration: images of at most {MEGAPIXELS} megapixels and 30 MB are taken, reduced to 1,024 pixels on the "
     "longer side, and not kept. "
     "A model can be wrong, and says nothing about what it was not trained on."
 )

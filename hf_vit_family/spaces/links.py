@@ -33,7 +33,7 @@ def fetch_image(link: str) -> bytes:
         link: an http or https address on port 80, 443 or 8080.
 
     Returns:
-        At most 10 MB, not yet decoded: `open_image` tells whether it is an image.
+        At most 30 MB, not yet decoded: `open_image` tells whether it is an image.
 
     Raises:
         ValueError: one sentence: no such link, a private host, too many redirects, an error of the host, too large, too
