@@ -95,7 +95,7 @@ def info(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files, folders to search, and patterns such as '*.png'.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A variant, a timm tag, a Hub id (organisation/model) or a folder.")
     ],
@@ -112,11 +112,13 @@ def predict(
 
     Unreadable files are counted and named at the end; the exit code is 1 if no image was readable.
     """
+    from .devices import choose_device
     from .image_files import find_images
+    from .wildcards import expand_wildcards
 
-    files = find_images(paths)
+    files = find_images(expand_wildcards(paths))
     load_image_processor, load_model = loaders()
-    target = _device(device)
+    target = choose_device(device)
     # processors are slow in half precision, and lack some operations in it
     classifier = load_in_float32(model, revision) if target == "cpu" else load_model(model, revision=revision)
     processor = load_image_processor(model, revision=revision)
@@ -174,18 +176,6 @@ app.command()(inspect)
 app.command()(publish)
 app.command()(space)
 app.command()(verify)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"The device {name!r} does not exist here; expected auto, cpu, cuda, cuda:1 or mps.") from None
-    return name
 
 
 def _open_csv(path: Path) -> Any:

@@ -80,8 +80,9 @@ def _images(folder: Path, count: int) -> list[Any]:
     """
     from ..image_files import find_images
     from ..models.image_rgb import to_rgb
+    from ..wildcards import expand_wildcards
 
-    files = find_images([folder])
+    files = find_images(expand_wildcards([folder]))
     spread = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]
     images, unreadable = [], []
     for path in dict.fromkeys([*spread, *files]):

@@ -124,8 +124,9 @@ def _request(
 ) -> "Request":
     """Load models and images, and classify the images."""
     from ..image_files import find_images
+    from ..wildcards import expand_wildcards
 
-    files = find_images(paths)
+    files = find_images(expand_wildcards(paths))
     if len(files) > MOST_IMAGES:
         raise ValueError(f"{len(files)} images were given; inspect looks at {MOST_IMAGES} at once at most.")
     load_image_processor, _ = loaders()

@@ -16,6 +16,7 @@ from transformers.initialization import no_init_weights
 
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
+from ..wrapping import unwrapped
 from ..zoo.registry import import_object
 from ..zoo.rows import Family
 from .cards import folder_card, label_names
@@ -111,17 +112,6 @@ def _export_for_deployment(
         raise ValueError(f"A card was given with format={format!r}; expected one with format='hub' only.")
     export_for_deployment(unwrapped(model), folder, format, processor, dtype=dtype or torch.float32)
     return Path(folder)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel, DataParallel and torch.compile, in any order."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
-        elif type(model).__module__.startswith("torch._dynamo.") and hasattr(model, "_orig_mod"):
-            model = model._orig_mod
-        else:
-            return model
 
 
 def _check_model(model: nn.Module) -> Family | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from transformers import PreTrainedModel
 
+from ..wrapping import takes_wrapped
 from .baselines import centre_gaussian, random_map
 from .class_gradients import grad_cam, input_gradient
 from .legrad import legrad
@@ -39,6 +40,7 @@ BASELINES = ("centre_gaussian", "random")
 NEED_ATTENTION = ("attention_rollout", "gradient_rollout", "legrad")
 
 
+@takes_wrapped
 def fitting_explanations(model: PreTrainedModel) -> list[str]:
     """The names of the explanations that fit a model's family: all, but for PoolFormer those without attention."""
     with_attention = model.config.model_type in MIXINGS

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..wrapping import takes_wrapped
 from .anatomy import Block, Call, find_anatomy
 from .batch_norms import exact_gradients
 from .checks import check_image_size, check_indices, check_pixel_values, in_own_precision
@@ -31,6 +32,7 @@ class HiddenMap:
     class_tokens: torch.Tensor
 
 
+@takes_wrapped
 def block_names(model: PreTrainedModel) -> list[str]:
     """The names of a model's blocks, in the order of the indices that `layers` takes.
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..outputs import naming_outputs
+from ..wrapping import unwrapped
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -115,9 +116,10 @@ def undisturbed(function: Function) -> Function:
 
     In it are no `torch.inference_mode`, in which there are no gradients, no autocast, no default dtype but float32, no
     default device but the CPU, and models give outputs with names, whatever their configuration says of `return_dict`.
-    A model in half precision is looked at as a copy in float32, in which its gradients neither vanish nor overflow;
-    images in half precision become float32 too. Tensors that were made in inference mode are copied, as no gradient
-    passes through them.
+    Wrappers of torch are taken off: DataParallel, DistributedDataParallel and torch.compile's. A model in half
+    precision is looked at as a copy in float32, in which its gradients neither vanish nor overflow; images in half
+    precision become float32 too. Tensors that were made in inference mode are copied, as no gradient passes through
+    them.
     """
 
     @functools.wraps(function)
@@ -136,7 +138,7 @@ def undisturbed(function: Function) -> Function:
             for kind in {"cpu", *(parameter.device.type for model in models for parameter in model.parameters())}:
                 if kind != "meta" and torch.is_autocast_enabled(kind):
                     stack.enter_context(torch.autocast(kind, enabled=False))
-            prepared = {id(model): _in_float32(model) for model in models}
+            prepared = {id(model): _in_float32(unwrapped(model)) for model in models}
             for model in prepared.values():
                 stack.enter_context(naming_outputs(model))
             plain = functools.partial(_plain, prepared)

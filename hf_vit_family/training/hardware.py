@@ -61,12 +61,27 @@ def choose_precision(requested: str) -> str:
     configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if configured in ("bf16", "fp16"):
         return configured
+    if configured not in ("no", ""):
+        raise ValueError(
+            f"accelerate's own setting of mixed precision, ACCELERATE_MIXED_PRECISION, is {configured}; expected no, bf16 "
+            "or fp16, or --mixed-precision, which overrides it."
+        )
     if os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("true", "1", "yes"):
         if torch.cuda.is_available():
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
         if torch.backends.mps.is_available():
             return "no"
     return "bf16" if cpu_computes_bf16() else "no"
+
+
+def precision_source(settings: Any) -> str:
+    """The beginning of a sentence about the precision: who chose it."""
+    if settings.given.get("mixed_precision", "auto") != "auto":
+        return "--mixed-precision is"
+    return (
+        "accelerate's own setting of mixed precision (ACCELERATE_MIXED_PRECISION, which `accelerate launch` takes from "
+        "its --mixed_precision or from `accelerate config`) is"
+    )
 
 
 def describe_machine(threads: int, processes: int, device: torch.device) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..zoo.registry import find_variant
 from .configuration import FinetuneSettings
 from .data.columns import count_classes
 from .data.loading import LabelledImages, Stream
+from .hardware import precision_source
 from .losses import Objective
 from .memory import bytes_of_state, bytes_per_image, free_disk, free_memory, needed_chunks, readable
 
@@ -262,7 +263,7 @@ def check_device(plan: Plan) -> Iterator[tuple[str, str]]:
     """Precision, compiler, trackers and the time to warm up."""
     optimisation, trains = plan.settings.optimisation, plan.settings.method.method not in ("knn", "ridge")
     if optimisation.mixed_precision == "fp16" and plan.device.type == "cpu":
-        yield "error", "--mixed-precision is fp16, which needs a GPU; expected bf16 or no."
+        yield "error", f"{precision_source(plan.settings)} fp16, which needs a GPU; --mixed-precision bf16 or no works."
     if optimisation.compile and plan.device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
         yield "error", "--compile needs a C++ compiler on a CPU, and neither g++ nor clang++ was found."
     if plan.sharded and (

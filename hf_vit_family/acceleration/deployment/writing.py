@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from ...hub.cards import label_names
 from ...hub.preprocessing import default_image_processor, family_of
 from ...models.compat import HFVF_VERSION
+from ...wrapping import takes_wrapped
 from .formats import FORMATS, Format
 from .graph import prepared, trace
 from .parity import Parity, compare
@@ -71,6 +72,7 @@ class Deployment:
     versions: dict[str, str]
 
 
+@takes_wrapped
 def export_for_deployment(
     model: nn.Module,
     folder: str | os.PathLike,

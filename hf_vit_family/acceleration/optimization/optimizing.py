@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ...models.layers import Mlp
+from ...wrapping import takes_wrapped
 from . import maxvit, onednn, poolformer, routes, twins
 from .compiling import compile_frozen
 from .mlp import PackedMlp
@@ -24,6 +25,7 @@ FOLDS: dict[str, Callable[[nn.Module, Done], None]] = {
 LARGEST_DIFFERENCE = 1e-4  # of the largest output, in float32; what is folded differs by rounding alone
 
 
+@takes_wrapped
 def optimize(
     model: PreTrainedModel,
     example: torch.Tensor | None = None,
