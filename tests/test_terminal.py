@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -38,7 +39,7 @@ def test_what_an_encoding_lacks_is_printed_with_escapes(streams, tmp_path, encod
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is made of /dev/full")
 def test_output_that_cannot_be_written_is_told_once_and_ends_nothing(streams, capsys):
-    sys.stdout = open("/dev/full", "w", encoding="utf-8")
+    sys.stdout = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115
     programs.start_program()
     programs.start_program()
     print("lost", flush=True)

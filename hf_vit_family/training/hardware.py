@@ -63,8 +63,8 @@ def choose_precision(requested: str) -> str:
         return configured
     if configured not in ("no", ""):
         raise ValueError(
-            f"accelerate's own setting of mixed precision, ACCELERATE_MIXED_PRECISION, is {configured}; expected no, bf16 "
-            "or fp16, or --mixed-precision, which overrides it."
+            f"accelerate's own setting of mixed precision, ACCELERATE_MIXED_PRECISION, is {configured}; expected no, "
+            "bf16 or fp16, or --mixed-precision, which overrides it."
         )
     if os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("true", "1", "yes"):
         if torch.cuda.is_available():
