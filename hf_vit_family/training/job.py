@@ -148,7 +148,7 @@ class Job:
         figures: dict[str, Any] = {"loaded_back": None}
         if self.accelerator.is_main_process:
             figures = self._report(predictions)
-            self.ending.attempt("the trackers' end", self._end_trackers)
+            self.ending.attempt("the trackers' last entry", self._end_trackers)
             figures["failed"] = self.ending.failed
         self.accelerator.wait_for_everyone()
         return figures
@@ -370,7 +370,7 @@ class Job:
         attempt("metrics.json", lambda: write_json(self.output / "metrics.json", figures))
         exported = settings.method.method != "knn" and attempt("the export", lambda: self._export(folder)) is not None
         if settings.run.verify and exported:
-            figures["loaded_back"] = attempt("loading back", lambda: self._load_back(folder, predictions))
+            figures["loaded_back"] = attempt("the check of the export", lambda: self._load_back(folder, predictions))
             attempt("metrics.json", lambda: write_json(self.output / "metrics.json", figures))
         page = attempt("the report", lambda: self._write_report(figures, predictions))
         print(closing_words(self.output, figures, trust=any(folder.glob("*.py"))))
