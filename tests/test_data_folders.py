@@ -325,4 +325,5 @@ def check_tree(layout, links, name):
 )
 @given(LAYOUTS, LINKS, NAMES)
 def test_images_in_equals_images_used_plus_images_told(layout, links, name):
+    """HFVF_TREES=1000 tries as many trees, other ones each time."""
     check_tree(layout, links, name)
