@@ -278,7 +278,11 @@ def images_below(place, above=()):
 
 def told_of(notes):
     """How many images the notes say are left out."""
-    counts = (r"^(\d+) images lie beside", r"(\d+) hidden images are left out", r"^(\d+) of \d+ images have no line")
+    counts = (
+        r"^(\d+) images (?:lie beside|of the split)",
+        r"(\d+) hidden images are left out",
+        r"^(\d+) of \d+ images have no line",
+    )
     return sum(int(count) for note in notes for pattern in counts for count in re.findall(pattern, note))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, Features, Image, IterableDataset
+from datasets import Dataset, DatasetDict, Features, Image, IterableDataset
 
 from ...models.compat import unknown_name_message
 from ...sources import first_line
@@ -88,6 +88,7 @@ def load_images(settings: DataSettings, seed: int, evaluation_only: bool = False
     train = _read_split(table, "train", image_column, labels, source)
     require_images(train.labels, labels.names, np.ones(len(labels.names), dtype=bool), "")
     eval_split = _choose_eval_split(splits, settings)
+    source.notes += _unused(splits, (settings.train_split, eval_split))
     if eval_split is None:
         if len(train) < 2:
             raise DataError(f"{settings.data} holds one image; it takes two of each class to train and to evaluate.")
@@ -128,6 +129,7 @@ def load_unlabelled(settings: DataSettings, seed: int) -> LabelledImages:
     image_column = find_image_column(splits[settings.train_split].features, settings)
     train = _without_labels(splits[settings.train_split], settings.train_split, image_column, source)
     eval_split = _choose_eval_split(splits, settings)
+    source.notes += _unused(splits, (settings.train_split, eval_split))
     if eval_split is None:
         if len(train) < 2:
             raise DataError(f"{settings.data} holds one image; it takes two to train and to evaluate.")
@@ -150,6 +152,7 @@ def _load_evaluation(
     name = _choose_eval_split(splits, settings)
     if name is None:
         raise DataError(f"{settings.data} has the splits {list(splits)}; --eval-split names the one to evaluate on.")
+    source.notes += _unused(splits, (name,))
     image_column, labels = _find_columns(splits[name], name, settings)
     drawn = draw(_read_split(splits[name], name, image_column, labels, source), settings.eval_images, seed)
     images, corrupt = examine(drawn, settings.corrupt_images)
@@ -244,6 +247,12 @@ def _require_train_split(splits: Iterable[str], settings: DataSettings) -> None:
             f"{settings.data} has no split {settings.train_split!r} to train on, but "
             f"{' and '.join(map(repr, splits))}; --train-split names another."
         )
+
+
+def _unused(splits: Mapping[str, Dataset], used: tuple[str | None, ...]) -> list[str]:
+    return [
+        f"{len(table)} images of the split {name!r} are not used." for name, table in splits.items() if name not in used
+    ]
 
 
 def _require_columns(features: Features, split: str, columns: Iterable[str]) -> None:
