@@ -249,7 +249,8 @@ def merge_heads(output: torch.Tensor) -> torch.Tensor:
 
 
 # A window is contiguous; a grid cell takes tokens that lie `height / size` apart (MaxViT, section 3.2). Both partitions
-# are one reshape with the roles of the two factors exchanged, and each gives (B * windows, N, C) in one copy.
+# are one reshape with the roles of the two factors exchanged, and each gives (B * windows, N, C) in one copy. The batch
+# is told: a size of -1 is a quotient, and quotients of quotients keep torch.compile's symbolic sizes busy for minutes.
 
 
 def window_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -257,15 +258,17 @@ def window_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tenso
     batch, height, width, channels = tokens.shape
     rows, columns = size
     tokens = tokens.view(batch, height // rows, rows, width // columns, columns, channels)
-    return tokens.transpose(2, 3).reshape(-1, rows * columns, channels)
+    return tokens.transpose(2, 3).reshape(batch * (height // rows) * (width // columns), rows * columns, channels)
 
 
-def window_reverse(windows: torch.Tensor, size: tuple[int, int], height: int, width: int) -> torch.Tensor:
+def window_reverse(
+    windows: torch.Tensor, size: tuple[int, int], height: int, width: int, batch: int = -1
+) -> torch.Tensor:
     """Put windows (B * windows, N, C) back into a map (B, H, W, C)."""
     rows, columns = size
     channels = windows.shape[-1]
-    tokens = windows.view(-1, height // rows, width // columns, rows, columns, channels)
-    return tokens.transpose(2, 3).reshape(-1, height, width, channels)
+    tokens = windows.view(batch, height // rows, width // columns, rows, columns, channels)
+    return tokens.transpose(2, 3).reshape(batch, height, width, channels)
 
 
 def grid_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -273,15 +276,16 @@ def grid_partition(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     batch, height, width, channels = tokens.shape
     rows, columns = size
     tokens = tokens.view(batch, rows, height // rows, columns, width // columns, channels)
-    return tokens.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows * columns, channels)
+    cells = batch * (height // rows) * (width // columns)
+    return tokens.permute(0, 2, 4, 1, 3, 5).reshape(cells, rows * columns, channels)
 
 
-def grid_reverse(cells: torch.Tensor, size: tuple[int, int], height: int, width: int) -> torch.Tensor:
+def grid_reverse(cells: torch.Tensor, size: tuple[int, int], height: int, width: int, batch: int = -1) -> torch.Tensor:
     """Put grid cells (B * cells, N, C) back into a map (B, H, W, C)."""
     rows, columns = size
     channels = cells.shape[-1]
-    tokens = cells.view(-1, height // rows, width // columns, rows, columns, channels)
-    return tokens.permute(0, 3, 1, 4, 2, 5).reshape(-1, height, width, channels)
+    tokens = cells.view(batch, height // rows, width // columns, rows, columns, channels)
+    return tokens.permute(0, 3, 1, 4, 2, 5).reshape(batch, height, width, channels)
 
 
 def pad_to_multiple(tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -307,4 +311,4 @@ def padding_mask(
     real = pad_to_multiple(torch.ones(1, height, width, 1, dtype=torch.uint8, device=device), size)
     real = partition(real, size).bool()  # (windows, N, 1)
     windows, tokens, _ = real.shape
-    return real.view(1, windows, 1, 1, tokens).expand(batch, -1, -1, -1, -1).reshape(-1, 1, 1, tokens)
+    return real.view(1, windows, 1, 1, tokens).expand(batch, -1, -1, -1, -1).reshape(batch * windows, 1, 1, tokens)

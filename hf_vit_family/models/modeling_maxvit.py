@@ -326,7 +326,7 @@ class HfvfMaxVitAttention(nn.Module):
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
-        heads = tokens.view(*tokens.shape[:-1], -1, self.head_size)
+        heads = tokens.view(*tokens.shape[:-1], tokens.shape[-1] // self.head_size, self.head_size)
         return heads.transpose(1, 2) if tokens.ndim == 3 else heads
 
 
@@ -373,10 +373,10 @@ class HfvfMaxVitTransformer(nn.Module):
         if self.attention[axis].takes_maps(tokens, mask, kwargs):
             layout = {"window": self.window, "layout": axis}
             return self.attention[axis](tokens, positions, None, layout, **kwargs)[0]
-        _, height, width, _ = tokens.shape
+        batch, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
         windows, _ = self.attention[axis](partition(padded, self.window), positions, mask, **kwargs)
-        return reverse(windows, self.window, padded.shape[1], padded.shape[2])[:, :height, :width]
+        return reverse(windows, self.window, padded.shape[1], padded.shape[2], batch)[:, :height, :width]
 
     def branch(self, branch: torch.Tensor, layer_scale: torch.Tensor | None) -> torch.Tensor:
         """The branch scaled, and dropped at random."""

@@ -105,7 +105,7 @@ class HfvfTwinsAttention(nn.Module):
 
     def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
-        heads = tokens.view(*tokens.shape[:-1], -1, self.head_size)
+        heads = tokens.view(*tokens.shape[:-1], tokens.shape[-1] // self.head_size, self.head_size)
         return heads.transpose(1, 2) if tokens.ndim == 3 else heads
 
 
@@ -154,11 +154,11 @@ class HfvfTwinsLocalAttention(HfvfTwinsAttention):
         dropout = self.attention_dropout if self.training else 0.0
         if attends_to_maps(self.attention_function(tokens, mask, kwargs), tokens, self.window, self.head_size, dropout):
             return self.attend(tokens, tokens, None, {"window": self.window, "layout": "window"}, **kwargs)
-        _, height, width, _ = tokens.shape
+        batch, height, width, _ = tokens.shape
         padded = pad_to_multiple(tokens, self.window)
         windows = window_partition(padded, self.window)
         output, weights = self.attend(windows, windows, mask, **kwargs)
-        output = window_reverse(output, self.window, *padded.shape[1:3])
+        output = window_reverse(output, self.window, padded.shape[1], padded.shape[2], batch)
         return output[:, :height, :width], weights
 
 
