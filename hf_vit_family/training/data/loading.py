@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, Image, IterableDataset
+from datasets import Dataset, Features, Image, IterableDataset
 
 from ...models.compat import unknown_name_message
 from ...sources import first_line
