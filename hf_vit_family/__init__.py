@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .openmp import is_own_program, wait_without_spinning
+from .programs import is_own_program, wait_without_spinning
 
 if is_own_program():
     wait_without_spinning()

@@ -112,9 +112,8 @@ def predict(
 
     Unreadable files are counted and named at the end; the exit code is 1 if no image was readable.
     """
-    from .devices import choose_device
-    from .image_files import find_images
-    from .wildcards import expand_wildcards
+    from .image_files import expand_wildcards, find_images
+    from .machine import choose_device
 
     files = find_images(expand_wildcards(paths))
     load_image_processor, load_model = loaders()

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .models.image_rgb import to_rgb
-from .outputs import naming_outputs
+from .wrapping import naming_outputs
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Models inside the wrappers of torch that change nothing of what they compute."""
+"""Models as they are handed over: inside wrappers of torch, or set to give tuples instead of outputs with names."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from torch import nn
@@ -32,3 +33,23 @@ def takes_wrapped(function: Callable[P, R]) -> Callable[P, R]:
         return function(*map(inside, arguments), **{name: inside(value) for name, value in options.items()})
 
     return unwrapping
+
+
+@contextmanager
+def naming_outputs(model: nn.Module) -> Iterator[None]:
+    """Let a model give outputs with names in the block, such as `logits`, though its configuration says otherwise.
+
+    With `return_dict=False` in the configuration some classifiers of transformers cannot be called at all, as they read
+    their own encoder's outputs by name; asking for names in the call does not reach the encoder.
+    """
+    configs = {
+        id(config): config for module in model.modules() if (config := getattr(module, "config", None)) is not None
+    }
+    plain = [config for config in configs.values() if getattr(config, "return_dict", True) is False]
+    try:
+        for config in plain:
+            config.return_dict = True
+        yield
+    finally:
+        for config in plain:
+            config.return_dict = False

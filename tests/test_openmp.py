@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_vit_family.openmp import SETTINGS
+from hf_vit_family.programs import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 # says what was set when torch was first asked for, and ends there

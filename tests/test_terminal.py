@@ -12,10 +12,10 @@ from torch import nn
 from zoo_models import TINY, random_model
 
 from hf_vit_family import fonts, programs, progress
-from hf_vit_family.devices import choose_device
+from hf_vit_family.image_files import expand_wildcards
 from hf_vit_family.inspection import attention_rollout, grad_cam, occlusion_map
+from hf_vit_family.machine import choose_device
 from hf_vit_family.training.hardware import choose_precision, precision_source
-from hf_vit_family.wildcards import expand_wildcards
 
 NAMES = "résumé 苹果 \udcff"
 

@@ -78,9 +78,8 @@ def _images(folder: Path, count: int) -> list[Any]:
 
     Others take the place of those that cannot be read, which are told on standard error, as when training.
     """
-    from ..image_files import find_images
+    from ..image_files import expand_wildcards, find_images
     from ..models.image_rgb import to_rgb
-    from ..wildcards import expand_wildcards
 
     files = find_images(expand_wildcards([folder]))
     spread = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]

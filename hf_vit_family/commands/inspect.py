@@ -123,8 +123,7 @@ def _request(
     target: str | None,
 ) -> "Request":
     """Load models and images, and classify the images."""
-    from ..image_files import find_images
-    from ..wildcards import expand_wildcards
+    from ..image_files import expand_wildcards, find_images
 
     files = find_images(expand_wildcards(paths))
     if len(files) > MOST_IMAGES:

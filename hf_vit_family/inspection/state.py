@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ..outputs import naming_outputs
-from ..wrapping import unwrapped
+from ..wrapping import naming_outputs, unwrapped
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
