@@ -209,8 +209,32 @@ def test_a_changed_weight_is_packed_anew():
         layer.weight.mul_(2)
         layer.bias.mul_(2)
         torch.testing.assert_close(layer(values), 2 * before)
+        # torch counts no change by `.data`, with which adapters are merged
+        layer.weight.data += 1
+        torch.testing.assert_close(layer(values), nn.functional.linear(values, layer.weight, layer.bias))
+        layer.weight.data = layer.weight + 1
+        torch.testing.assert_close(layer(values), nn.functional.linear(values, layer.weight, layer.bias))
         layer.weight = nn.Parameter(torch.zeros(16, 8))
         torch.testing.assert_close(layer(values), layer.bias.expand(4, -1))
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_changed_kernel_is_packed_anew(kernel, dtype):
+    if not onednn.computes(dtype):
+        pytest.skip("this processor does not compute in it")
+    layer = nn.Conv2d(8, 16, kernel, padding=kernel // 2).to(dtype, memory_format=torch.channels_last)
+    pack(layer)
+    values = torch.randn(2, 8, 9, 9).to(dtype, memory_format=torch.channels_last)
+    layer.known_size = tuple(values.shape)
+    with torch.no_grad():
+        for change in (lambda weight: weight, lambda weight: weight + 0.5, lambda weight: weight.flip(0, 1)):
+            layer.weight.data = change(layer.weight.data)
+            torch.testing.assert_close(layer(values), layer.plainly(values), rtol=2e-2, atol=2e-2)
+            layer.weight.data.add_(change(layer.weight.data))
+            torch.testing.assert_close(layer(values), layer.plainly(values), rtol=2e-2, atol=2e-2)
+        assert layer._packed
 
 
 @needs_onednn

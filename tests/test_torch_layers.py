@@ -20,6 +20,7 @@ from training_runs import MAXVIT, options, run
 import hf_vit_family as hfvf
 from hf_vit_family import models
 from hf_vit_family.acceleration import optimization
+from hf_vit_family.acceleration.optimization import packed, routes
 
 TORCH = {kind for kind in vars(nn).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)}
 CONTAINERS = {nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Container}
@@ -133,9 +134,11 @@ def test_torchscripts_onnx_exporter(family, overrides):
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_adapters_on_every_layer_merge_into_it(family, target, optimised):
+def test_adapters_on_every_layer_merge_into_it(family, target, optimised, monkeypatch):
     """LoRA's own layers are made by the class and the arguments of the layer they stand beside."""
     peft = pytest.importorskip("peft")
+    monkeypatch.setattr(packed, "SMALLEST_PRODUCT", 0)  # weights of tiny models are packed too,
+    monkeypatch.setattr(routes, "MARGIN", 1e9)  # all of them
     model = tiny(family)
     model = hfvf.optimize(model) if optimised else model
     groups = [
@@ -152,8 +155,7 @@ def test_adapters_on_every_layer_merge_into_it(family, target, optimised):
         given = [adapted(images(2, size)).logits for size in sizes]
         before = [model(images(2, size)).logits for size in sizes]
         assert all((one - other).abs().max() > 1e-4 for one, other in zip(given, before, strict=True))
-        # peft merges no grouped convolutions, and by `.data`, of which packed weights are not told
-        if max(groups, default=1) == 1 and not optimised:
+        if max(groups, default=1) == 1:  # peft merges no grouped convolutions
             merged = adapted.merge_and_unload()
             for size, logits in zip(sizes, given, strict=True):
                 torch.testing.assert_close(merged(images(2, size)).logits, logits, rtol=1e-4, atol=1e-5)

@@ -38,7 +38,8 @@ def optimize(
     relative position biases are looked up once. On a CPU linear layers and convolutions multiply packed weights
     through oneDNN, with the activation inside the product; which library multiplies is measured once for each shape
     (`routes`). They stay subclasses of torch's layers with their parameters, so adapters and quantisation go on
-    working. Packed weights are kept beside the plain ones, which takes their memory once more.
+    working, and a changed weight, for example one that an adapter was merged into, is packed anew. Packed weights are
+    kept beside the plain ones, which takes their memory once more.
 
     The returned model is for inference alone: its parameters want no gradients, and it cannot be saved, because its
     weights are no longer those of its architecture. `print(optimized.optimization)` says what was done.
@@ -50,7 +51,8 @@ def optimize(
         dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.
         compile: whether torch.compile multiplies and packs instead, and fuses the rest. It takes a quarter of a
             minute and more for the example's shape, and as long again for each other one. On a CPU it is for a
-            PoolFormer, whose norms and pooling it fuses; Twins and MaxViT are as fast or faster without.
+            PoolFormer, whose norms and pooling it fuses; Twins and MaxViT are as fast or faster without. The compiler
+            freezes the weights: adapters belong merged into `model` before.
 
     Raises:
         TypeError: `model` is no model of transformers.

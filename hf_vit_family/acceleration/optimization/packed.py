@@ -16,7 +16,32 @@ from torch.nn import functional as F
 from . import onednn
 
 SMALLEST_PRODUCT = 2**17  # multiplications below which the call costs more than it saves
+SAMPLED_ENTRIES = 64  # of a weight, compared at every call
 TYPICAL_ROWS = 196  # layouts for 49 to 6,272 rows are equally fast for all of them
+
+
+class WeightState:
+    """What a weight was, to find out cheaply whether it changed.
+
+    Torch counts changes, except those by `.data`, with which adapters are merged. For them a few entries spread over
+    the weight are compared: a change by `.data` that leaves all of these as they were is not noticed.
+    """
+
+    def __init__(self, weight: torch.Tensor):
+        self.weight, self.version, self.address = weight, weight._version, weight.data_ptr()
+        step = -(-weight.numel() // SAMPLED_ENTRIES) | 1  # odd, so that the entries lie in different columns
+        # a view of the memory itself, which is thereby not used again for another weight
+        self.sample = weight.detach().as_strided((-(-weight.numel() // step),), (step,))
+        self.values = self.sample.clone()
+
+    def is_that_of(self, weight: torch.Tensor) -> bool:
+        """Whether the weight is the same and has not changed."""
+        return (
+            weight is self.weight
+            and weight._version == self.version
+            and weight.data_ptr() == self.address
+            and torch.equal(self.sample, self.values)
+        )
 
 
 class Packed(nn.Module):
@@ -32,7 +57,7 @@ class Packed(nn.Module):
     known_size: tuple[int, ...] | None = None
     watch: Callable[[nn.Module, torch.Tensor, nn.Module], None] | None = None
     _packed: Mapping[Hashable, torch.Tensor] = {}
-    _packed_of: tuple[torch.Tensor, int] | None = None
+    _packed_of: WeightState | None = None
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """As torch's layer."""
@@ -51,12 +76,8 @@ class Packed(nn.Module):
 
     def packed_weight(self, key: Hashable, pack: Callable[[], torch.Tensor]) -> torch.Tensor:
         """What `pack` gives, kept until the weight changes."""
-        if (
-            self._packed_of is None
-            or self._packed_of[0] is not self.weight
-            or self._packed_of[1] != self.weight._version
-        ):
-            self._packed, self._packed_of = {}, (self.weight, self.weight._version)
+        if self._packed_of is None or not self._packed_of.is_that_of(self.weight):
+            self._packed, self._packed_of = {}, WeightState(self.weight)
         if key not in self._packed:
             self._packed[key] = pack()
         return self._packed[key]
