@@ -15,6 +15,7 @@ import timm
 import torch
 from families import SPECS, FamilySpec, images, randomise
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers.initialization import no_init_weights
 
 import hf_vit_family as hfvf
@@ -420,6 +421,21 @@ def test_compile_fullgraph_with_inductor(spec):
     compiled = torch.compile(model, fullgraph=True)
     with torch.inference_mode():
         assert relative_difference(compiled(pixel_values).logits, model(pixel_values).logits) < 1e-4
+
+
+@pytest.mark.slow
+def test_compile_for_each_size(spec):
+    """What README says of several sizes: one graph for each, which serves it again."""
+    model = tiny(spec)
+    torch._dynamo.reset()
+    graphs = CompileCounterWithBackend("inductor")
+    compiled = torch.compile(model, fullgraph=True, dynamic=False, backend=graphs)
+    sizes = (spec.tiny_size, (80, 112), (65, 97))
+    with torch.inference_mode():
+        for size in (*sizes, *sizes):
+            pixel_values = images(1, size)
+            assert relative_difference(compiled(pixel_values).logits, model(pixel_values).logits) < 1e-4
+    assert graphs.frame_count == len(sizes)
 
 
 class LogitsOnly(nn.Module):
