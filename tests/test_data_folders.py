@@ -297,7 +297,7 @@ def check_tree(layout, links, name):
                 images = load(settings_for(top, find_duplicates=False), 0)
             except DataError as error:
                 sentence = str(error)
-                assert len(sentence) > 40 and "Error" not in sentence and "\n" not in sentence, sentence
+                assert len(sentence) > 30 and "Error" not in sentence and "\n" not in sentence, sentence
                 # what is called a table, or metadata, holds a line of text here
                 names = {file[1] for files in layout.values() for file in files}
                 assert "could not be read" not in sentence or TABLES & names, sentence

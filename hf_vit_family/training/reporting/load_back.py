@@ -26,15 +26,16 @@ def main(folder: str, images: str, result: str, threads: str) -> None:
     sys.meta_path.insert(0, Hidden())
 
     import torch
-    from datasets import load_dataset
+    from datasets import Dataset
+    from pyarrow import parquet
     from safetensors.torch import save_file
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     torch.set_num_threads(int(threads))
     model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True).eval()
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
-    cache = str(Path(result).parent / "cache")
-    table = load_dataset("parquet", data_files=images, split="train", cache_dir=cache)
+    with Path(images).open("rb") as file:  # `load_dataset` takes a path for a pattern
+        table = Dataset(parquet.read_table(file))
     parts = []
     with torch.inference_mode():
         for start in range(0, len(table), 100):

@@ -56,7 +56,8 @@ def load_back(
     """
     with tempfile.TemporaryDirectory(prefix="hfvf-load-back-") as scratch:
         images, result = Path(scratch) / "images.parquet", Path(scratch) / "result.safetensors"
-        table.to_parquet(images)
+        with images.open("wb") as file:  # a path would be taken for an address of fsspec
+            table.to_parquet(file)
         program = Path(__file__).with_name("load_back.py")
         command = [sys.executable, "-P", str(program), *map(str, (folder.resolve(), images, result, threads))]
         process = subprocess.run(
