@@ -2,6 +2,7 @@
 """Checkpoints stored in bfloat16 and float16: every command takes every family, and computes in float32."""
 
 import json
+import tempfile
 
 import pytest
 import torch
@@ -82,8 +83,11 @@ def test_training_and_evaluation_in_float32(family, dtype, photos, tmp_path, cap
     assert (output / "report" / "index.html").exists()
 
 
-def test_the_figures_are_those_of_the_exported_half(photos, tmp_path):
-    """The folder in half precision loads in float32, and gives what was measured."""
+def test_the_figures_are_those_of_the_exported_half(photos, tmp_path, monkeypatch):
+    """The folder in half precision loads in float32, and gives what was measured, whatever the path of either."""
+    tmp_path = tmp_path / "a [1]*{x} $HOME ~%41# ::b"
+    tmp_path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder, output = half_folder(tmp_path, "swin", "bfloat16"), tmp_path / "run"
     options = ["--model", str(folder), "--data", str(photos), "--output", str(output), *SHORT, "--no-open-report"]
     try:
