@@ -221,6 +221,13 @@ def test_an_interruption_promises_a_checkpoint_only_where_there_is_one(photos, t
     assert ("There is no checkpoint in" in capsys.readouterr().out) == (not more)
 
 
+@pytest.mark.parametrize("content", ['{"editor.fontSize": 3}', "[1]", "null"])
+def test_the_settings_of_another_program_are_no_run(photos, tmp_path, capsys, content):
+    (tmp_path / "settings.json").write_text(content)
+    assert run([*options(photos, tmp_path), "--resume"]) == 2
+    assert "holds no run: its settings.json has no settings of one." in capsys.readouterr().err
+
+
 def test_old_checkpoints_go_and_unfinished_ones_are_never_used(photos, tmp_path):
     output = tmp_path / "run"
     assert run(options(photos, output, "--checkpoint-every", "2", "--keep-checkpoints", "3")) == 0

@@ -56,6 +56,8 @@ def read_settings(options: Mapping[str, Any], kind: type[Settings] = FinetuneSet
         saved = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}; the run cannot be resumed.") from error
+    if not isinstance(saved, dict) or "data" not in saved:  # other programs call a file so as well
+        raise ValueError(f"--resume was given, but {folder} holds no run: its {SETTINGS} has no settings of one.")
     given = saved.pop("given", {})
     # the data may have moved where it is compared itself; of a stream little is known
     compared = (folder / RECORD).exists() and not saved.get("streaming")
