@@ -83,7 +83,10 @@ def _tell(error: OSError) -> None:
 
 
 def _raw(stream: object) -> object:
-    return getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    return (
+        buffer if isinstance(buffer, io.RawIOBase) else getattr(buffer, "raw", None)
+    )  # PYTHONUNBUFFERED has no buffer
 
 
 def _safe(stream: io.TextIOWrapper | None) -> io.TextIOWrapper:
@@ -100,8 +103,9 @@ def _safe(stream: io.TextIOWrapper | None) -> io.TextIOWrapper:
         stream.flush()
     except OSError:
         return stream
+    tolerant = _TolerantRaw(stream)
     return io.TextIOWrapper(
-        io.BufferedWriter(_TolerantRaw(stream)),
+        tolerant if raw is stream.buffer else io.BufferedWriter(tolerant),
         encoding=stream.encoding,
         errors=_REPLACED,
         line_buffering=stream.line_buffering,
@@ -121,7 +125,7 @@ class _TolerantRaw(io.RawIOBase):
     """
 
     def __init__(self, stream: io.TextIOWrapper):
-        self._stream, self._raw = stream, stream.buffer.raw
+        self._stream, self._raw = stream, _raw(stream)
         self.error: OSError | None = None
         self.told = False
         self.name = getattr(self._raw, "name", None)

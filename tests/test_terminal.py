@@ -38,8 +38,10 @@ def test_what_an_encoding_lacks_is_printed_with_escapes(streams, tmp_path, encod
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is made of /dev/full")
-def test_output_that_cannot_be_written_is_told_once_and_ends_nothing(streams, capsys):
-    sys.stdout = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "PYTHONUNBUFFERED"])
+def test_output_that_cannot_be_written_is_told_once_and_ends_nothing(streams, capsys, buffered):
+    full = Path("/dev/full").open("wb", buffering=-1 if buffered else 0)  # noqa: SIM115
+    sys.stdout = io.TextIOWrapper(full, encoding="utf-8", write_through=not buffered)
     programs.start_program()
     programs.start_program()
     print("lost", flush=True)
