@@ -84,9 +84,8 @@ def _tell(error: OSError) -> None:
 
 def _raw(stream: object) -> object:
     buffer = getattr(stream, "buffer", None)
-    return (
-        buffer if isinstance(buffer, io.RawIOBase) else getattr(buffer, "raw", None)
-    )  # PYTHONUNBUFFERED has no buffer
+    # with PYTHONUNBUFFERED it is the raw stream itself
+    return buffer if isinstance(buffer, io.RawIOBase) else getattr(buffer, "raw", None)
 
 
 def _safe(stream: io.TextIOWrapper | None) -> io.TextIOWrapper:
