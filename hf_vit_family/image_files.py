@@ -70,7 +70,9 @@ class Survey:
         others = [path[-1] for path in self.other_paths()]
         told = []
         if others:
-            told.append(f"{len(others)} files are no images by their ending and are left out: {count_endings(others)}.")
+            which = f"{len(others)} files are no images by their ending and are"
+            which = "1 file is no image by its ending and is" if len(others) == 1 else which
+            told.append(f"{which} left out: {count_endings(others)}.")
         if any(ending_of(name) in HEIC_ENDINGS for name in others):
             told.append("`pip install pillow-heif` lets HEIC be read.")
         if self.hidden:

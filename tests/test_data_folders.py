@@ -55,7 +55,7 @@ class TestWhatLiesInAFolder:
         stray(photos)
         images = load_images(settings_for(photos), 0)
         assert images.label_names == sorted(classes) and used(images) == 2 * len(classes)
-        assert len(images.notes) == 1 and images.notes[0].startswith("1 files are no images by their ending")
+        assert len(images.notes) == 1 and images.notes[0].startswith("1 file is no image by its ending")
 
     def test_hidden_images_are_told(self, tmp_path):
         photos = write_images(tmp_path / "photos", 2, ("cat", "dog"))
@@ -197,7 +197,7 @@ class TestWhichFilesAreImages:
         given = ["--data", str(photos), "--image-size", "32", "--threads", "1", "--check"]
         tiny = ["hidden_sizes=[8,16]", "depths=[1,1]", "num_attention_heads=[1,2]", "mlp_ratios=[2,2]"]
         assert finetune.main([*given, "--model-config", *tiny, "key_reductions=[2,1]"]) == 0
-        told = "1 files are no images by their ending and are left out: .heic (1). `pip install pillow-heif` lets HEIC"
+        told = "1 file is no image by its ending and is left out: .heic (1). `pip install pillow-heif` lets HEIC"
         assert told in capsys.readouterr().err
         model = tmp_path / name / "model"
         assert run(["export", "maxvit_fashion_mnist", str(model)]) == 0

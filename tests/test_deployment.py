@@ -129,7 +129,7 @@ def test_int8_leaves_out_images_that_cannot_be_read(tmp_path, capsys, monkeypatc
         assert run(["export", str(tmp_path / "hub"), str(tmp_path / "out"), *options]) == 1
         return capsys.readouterr().err
 
-    assert told(7) == "hf-vit-family: seen\n" and given == [0, 20, 40, 60, 80, 100, 120]
+    assert told(7).splitlines()[1:] == ["hf-vit-family: seen"] and given == [0, 20, 40, 60, 80, 100, 120]
     whole = (photos / "04.png").read_bytes()
     (photos / "04.png").write_bytes(whole[:-30])
     (photos / "06.png").write_bytes(b"")
@@ -143,9 +143,9 @@ def test_int8_leaves_out_images_that_cannot_be_read(tmp_path, capsys, monkeypatc
     for path in photos.glob("*.png"):
         path.write_bytes(whole[:-30])
     given.clear()
-    assert told(7) == (
-        f"hf-vit-family: None of the 14 images of {photos} can be read; expected images to calibrate on.\n"
-    )
+    assert told(7).splitlines()[1:] == [
+        f"hf-vit-family: None of the 14 images of {photos} can be read; expected images to calibrate on."
+    ]
     assert given == []
 
 

@@ -253,7 +253,7 @@ def test_the_command(hub, folder, tmp_path):
     assert repository.titles[commit] == "First" and repository.tags == {"v1.0": commit}
     assert f'load_model("someone/model", revision="{commit}")' in done.stdout.splitlines()
     assert f"{hub.url}/someone/model (private, commit {commit})" in done.stdout
-    assert "Creating someone/model, private.\nSending 14 files (0.5 MB), deleting 0.\n" in done.stderr
+    assert "Creating someone/model, private.\nSending 13 files (0.5 MB), deleting 0.\n" in done.stderr
     assert "hf_write" not in done.stdout + done.stderr
 
 

@@ -171,7 +171,7 @@ def test_bad_uploads(data, name, expected):
 def test_an_upload_of_fifty_megabytes(monkeypatch):
     """Streamlit's own limit stops it in the browser; whoever gets round that meets the same limit behind it."""
     app = visit(image_from="Upload")
-    assert app.file_uploader(key="image_file").proto.max_upload_size_mb == 10
+    assert app.file_uploader(key="image_file").proto.max_upload_size_mb == 30
     monkeypatch.setattr(choices, "MAX_BYTES", 100_000_000)
     app = upload(bytes(50_000_000), "large.png")
     assert "“large.png” has 50.0 MB; expected at most 30 MB" in app.error[0].value.replace("\\", "")

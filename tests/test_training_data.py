@@ -272,8 +272,7 @@ class TestData:
         images = load_images(settings_for(tmp_path / "my photos"), seed=0)
         assert images.label_names == ["große Katze", "犬 2"]
         assert images.notes == [
-            "1 files are no images by their ending and are left out: .heic (1). `pip install pillow-heif` lets HEIC be "
-            "read."
+            "1 file is no image by its ending and is left out: .heic (1). `pip install pillow-heif` lets HEIC be read."
         ]
 
     def test_a_multi_label_split_has_every_class_on_both_sides(self, tmp_path):
