@@ -84,6 +84,7 @@ def test_no_character_of_a_path_means_anything_to_any_command(tmp_path, monkeypa
     assert len((place / "table.csv").read_text(encoding="utf-8").splitlines()) > 16
     for folder in ("run", "evaluation"):
         assert not json.loads((place / folder / "metrics.json").read_text()).get("failed")
-    for page in (run_folder / "report" / "index.html", place / "pictures" / "index.html"):
+    assert list((place / "pictures").rglob("*.png"))
+    for page in (run_folder / "report" / "index.html", *(place / "pictures").rglob("*.html")):
         for target in re.findall(r'(?:href|src)="([^"#]+)"', page.read_text(encoding="utf-8")):
             assert (page.parent / unquote(html.unescape(target))).exists(), target
