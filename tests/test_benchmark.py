@@ -22,20 +22,18 @@ from hf_vit_family.acceleration.benchmarking import (
     Ratio,
     Results,
     Row,
-    ceilings,
     contestants,
-    counterparts,
     environment,
     memory,
     read,
     running,
 )
 from hf_vit_family.acceleration.benchmarking import benchmark as run_benchmark
+from hf_vit_family.acceleration.benchmarking.memory import Case, difference, prepare
 from hf_vit_family.acceleration.benchmarking.plots import draw_accuracy, draw_all, pareto, slope
-from hf_vit_family.acceleration.benchmarking.preparing import Case, difference, prepare
-from hf_vit_family.acceleration.benchmarking.tables import as_markdown
-from hf_vit_family.acceleration.benchmarking.timing import LEAST_ROUNDS, compare, interleave, order
-from hf_vit_family.acceleration.optimization.compiling import compile_frozen
+from hf_vit_family.acceleration.benchmarking.results import as_markdown
+from hf_vit_family.acceleration.benchmarking.running import LEAST_ROUNDS, compare, interleave, order
+from hf_vit_family.acceleration.optimization.optimizing import compile_frozen
 from hf_vit_family.cli import run
 from hf_vit_family.zoo import FAMILIES, list_models
 from hf_vit_family.zoo.registry import create_model
@@ -52,9 +50,9 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def quick_ceilings(monkeypatch):
     """Ceilings of small matrices: whole runs spend their time on what they test."""
-    monkeypatch.setattr(ceilings, "SIDE", {"cpu": 64})
-    monkeypatch.setattr(ceilings, "COPIED", {"cpu": 2**20})
-    monkeypatch.setattr(ceilings.measure, "__defaults__", ("cpu", 0.01))
+    monkeypatch.setattr(environment, "SIDE", {"cpu": 64})
+    monkeypatch.setattr(environment, "COPIED", {"cpu": 2**20})
+    monkeypatch.setattr(environment.measure, "__defaults__", ("cpu", 0.01))
 
 
 def case(model: str, contestant: str = "native", **changes) -> Case:
@@ -140,12 +138,15 @@ class TestSurroundings:
     def test_the_share_of_the_ceiling_by_hand(self):
         rates = {"matrix_fp32_mm": 100.0, "matrix_fp32_convolution": 200.0, "matrix_bf16_mm": 800.0, "copy_gbs": 10.0}
         # 2 x 1e9 operations x 4 images at 200e9 a second are 40 ms; 4 bytes x 1e6 weights at 10 GB/s only 0.4 ms
-        found = ceilings.share(rates, 0.1, "fp32", "inference", 10**9, 4, 10**6, 0)
+        found = environment.share(rates, 0.1, "fp32", "inference", 10**9, 4, 10**6, 0)
         assert found == (pytest.approx(0.4), "matrix")
-        assert ceilings.share(rates, 0.1, "fp32", "training", 10**9, 4, 10**6, 0)[0] == pytest.approx(1.2)
+        assert environment.share(rates, 0.1, "fp32", "training", 10**9, 4, 10**6, 0)[0] == pytest.approx(1.2)
         # 2 bytes x 5e8 weights at 10 GB/s are 100 ms
-        assert ceilings.share(rates, 0.2, "bf16", "inference", 10**9, 1, 5 * 10**8, 0) == (pytest.approx(0.5), "memory")
-        assert ceilings.share(rates, 0.2, "fp16", "inference", 10**9, 1, 1, 0) is None
+        assert environment.share(rates, 0.2, "bf16", "inference", 10**9, 1, 5 * 10**8, 0) == (
+            pytest.approx(0.5),
+            "memory",
+        )
+        assert environment.share(rates, 0.2, "fp16", "inference", 10**9, 1, 1, 0) is None
 
     def test_a_share_above_one_is_a_warning(self):
         results = running._with_shares(
@@ -155,14 +156,14 @@ class TestSurroundings:
         low = running._with_shares(dataclasses.replace(results, ceilings={"matrix_fp32_mm": 1.0, "copy_gbs": 1e6}))
         assert len(low.warnings) == 1 and "100 %" in low.warnings[0]
         assert low.rows[0].entries[0].share_of_ceiling > 1
-        assert ceilings.highest({"a": 1.0, "b": 4.0}, {"a": 2.0, "b": 3.0}) == {"a": 2.0, "b": 4.0}
+        assert environment.highest({"a": 1.0, "b": 4.0}, {"a": 2.0, "b": 3.0}) == {"a": 2.0, "b": 4.0}
 
     def test_ceilings_are_measured(self, quick_ceilings):
-        found = ceilings.measure("cpu")
+        found = environment.measure("cpu")
         assert set(found) == {"matrix_fp32_mm", "matrix_fp32_convolution", "matrix_bf16_mm", "copy_gbs"}
         assert all(rate > 0 for rate in found.values())
         left, right = torch.randn(64, 64), torch.randn(64, 64)
-        product = ceilings._convolution(left, right)()  # (1, 64, 2, 32)
+        product = environment._convolution(left, right)()  # (1, 64, 2, 32)
         torch.testing.assert_close(product.permute(0, 2, 3, 1).reshape(64, 64), left @ right.T, atol=1e-4, rtol=1e-4)
 
     @pytest.mark.parametrize(
@@ -222,19 +223,19 @@ class TestCounterparts:
         assert all(torch.equal(tensor, before[name]) for name, tensor in native.state_dict().items())
 
     def test_a_model_is_built_for_the_size_where_it_has_one(self):
-        assert counterparts.build_native("deit-tiny-patch16-224", 64).config.image_size == 64
-        assert counterparts.build_native("maxvit_tiny_tf_224", 64).config.image_size == 224
-        first, second = (counterparts.build_native("twins_svt_small", 64).state_dict() for _ in range(2))
+        assert contestants.build_native("deit-tiny-patch16-224", 64).config.image_size == 64
+        assert contestants.build_native("maxvit_tiny_tf_224", 64).config.image_size == 224
+        first, second = (contestants.build_native("twins_svt_small", 64).state_dict() for _ in range(2))
         assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
     def test_accuracy_is_that_of_the_size(self):
-        assert counterparts.accuracy("twins_svt_small", 224)[0] == 81.694
-        assert counterparts.accuracy("twins_svt_small", 256) is None
-        assert counterparts.accuracy("twins_fashion_mnist", 28) is None  # not ImageNet's classes
-        assert counterparts.accuracy("vit-base-patch16-224", 224) is None  # none published
+        assert contestants.accuracy("twins_svt_small", 224)[0] == 81.694
+        assert contestants.accuracy("twins_svt_small", 256) is None
+        assert contestants.accuracy("twins_fashion_mnist", 28) is None  # not ImageNet's classes
+        assert contestants.accuracy("vit-base-patch16-224", 224) is None  # none published
 
     def test_precision_reaches_the_logits(self, tiny_folder):
-        native = counterparts.build_native(str(tiny_folder), 64)
+        native = contestants.build_native(str(tiny_folder), 64)
         one = case(str(tiny_folder))
         expected = native(one.images()).logits
         assert difference(prepare(one, native), expected) == 0
@@ -251,7 +252,7 @@ def check_sizes_elsewhere(name: str) -> None:
     timm = pytest.importorskip("timm", reason="the extra dev brings it")
     from torchvision import models
 
-    theirs, torchvisions = counterparts.timm_name(name), counterparts.TORCHVISION_NAMES.get(name)
+    theirs, torchvisions = contestants.timm_name(name), contestants.TORCHVISION_NAMES.get(name)
     with torch.device("meta"):
         ours = create_model(name)
         labels = ours.config.num_labels
@@ -589,7 +590,7 @@ class TestCompiled:
             assert not torch.allclose(model.forward(images).logits, expected, atol=1e-2)
 
     def test_training_step(self, tiny_folder):
-        native = counterparts.build_native(str(tiny_folder), 64)
+        native = contestants.build_native(str(tiny_folder), 64)
         prepared = prepare(case("tiny", "compiled", mode="training", dtype="bf16"), native)
         prepared.call()
         assert difference(prepared, native(case("tiny").images()).logits) < 1e-5

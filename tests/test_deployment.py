@@ -262,10 +262,10 @@ def test_what_does_not_go_is_one_sentence_and_writes_nothing(tmp_path, capsys):
 
 
 def test_a_stored_graph_that_is_off_is_not_kept(tmp_path, monkeypatch):
-    from hf_vit_family.acceleration.deployment import formats, parity
+    from hf_vit_family.acceleration.deployment import formats, writing
 
     model = random_model("poolformer")
-    monkeypatch.setitem(parity.TOLERANCES, torch.float32, 0.0)
+    monkeypatch.setitem(writing.TOLERANCES, torch.float32, 0.0)
     stored = formats.open_torch
 
     def wrong(folder, threads):
@@ -315,7 +315,7 @@ import numpy as np
 
 from hf_vit_family.acceleration.benchmarking import runtimes
 from hf_vit_family.acceleration.deployment import FORMATS
-from hf_vit_family.acceleration.deployment.quantisation import quantise_openvino
+from hf_vit_family.acceleration.deployment.formats import quantise_openvino
 
 faulthandler.enable()  # signals have a stack of their own, as under pytest
 folder = Path(sys.argv[1])

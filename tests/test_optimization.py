@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 from zoo_models import TINY, images, shown, tiny_model
 
 from hf_vit_family import create_model, optimize
-from hf_vit_family.acceleration.optimization import onednn, routes
+from hf_vit_family.acceleration.optimization import optimizing, packed
 from hf_vit_family.acceleration.optimization.packed import Packed, PackedConv2d, PackedLinear, activated, pack
 from hf_vit_family.models.layers import TanhGelu
 
@@ -25,7 +25,7 @@ needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reas
 def small_products_count(monkeypatch):
     """Tiny models multiply too little to be packed otherwise; and their routes must not hang on the clock."""
     monkeypatch.setattr("hf_vit_family.acceleration.optimization.packed.SMALLEST_PRODUCT", 0)
-    monkeypatch.setattr(routes, "MARGIN", 1e9)
+    monkeypatch.setattr(optimizing, "MARGIN", 1e9)
 
 
 def model_of(family: str, **overrides):
@@ -48,7 +48,7 @@ def check_equal(optimised, model, pixel_values, tolerance: float = 1e-5, **kwarg
 @needs_onednn
 def test_torch_still_has_what_is_private():
     """Fails when a torch drops an operator or changes its signature: packed layers then fall back, and this is told."""
-    assert onednn.available()
+    assert packed.available()
     layer = nn.Linear(8, 16)
     pack(layer)
     with torch.inference_mode():
@@ -153,7 +153,7 @@ def test_layers_are_torchs_and_packed():
 
 
 def test_where_a_torch_lacks_the_operators(monkeypatch):
-    monkeypatch.setattr(onednn, "available", lambda: False)
+    monkeypatch.setattr(packed, "available", lambda: False)
     model = model_of("maxvit")
     optimised = optimize(model)
     assert not any(isinstance(module, Packed) for module in optimised.modules())
@@ -222,7 +222,7 @@ def test_a_changed_weight_is_packed_anew():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_changed_kernel_is_packed_anew(kernel, dtype):
-    if not onednn.computes(dtype):
+    if not packed.computes(dtype):
         pytest.skip("this processor does not compute in it")
     layer = nn.Conv2d(8, 16, kernel, padding=kernel // 2).to(dtype, memory_format=torch.channels_last)
     pack(layer)
@@ -301,18 +301,18 @@ def test_eight_bit_weights_on_an_optimised_model():
 @needs_onednn
 def test_the_slower_route_is_not_taken(monkeypatch):
     """The choice is a measurement: with oneDNN's product held up, torch's own is chosen, and the other way round."""
-    monkeypatch.setattr(routes, "MARGIN", 1.1)
-    model, product = model_of("twins"), onednn.linear
+    monkeypatch.setattr(optimizing, "MARGIN", 1.1)
+    model, product = model_of("twins"), packed.linear
 
     def held_up(*arguments):
         time.sleep(0.01)
         return product(*arguments)
 
-    monkeypatch.setattr(onednn, "linear", held_up)
+    monkeypatch.setattr(packed, "linear", held_up)
     done = optimize(model).optimization
     linears = sum(isinstance(module, nn.Linear) for module in model.modules())
     assert done.unpacked >= linears
-    monkeypatch.setattr(onednn, "linear", product)
+    monkeypatch.setattr(packed, "linear", product)
     plainly = PackedLinear.plainly
 
     def plainly_held_up(layer, values):
@@ -326,9 +326,9 @@ def test_the_slower_route_is_not_taken(monkeypatch):
 
 @needs_onednn
 def test_a_kernel_serves_the_size_that_it_was_packed_for_alone(monkeypatch):
-    sizes, original = [], onednn.pack_convolution
+    sizes, original = [], packed.pack_convolution
     monkeypatch.setattr(
-        onednn, "pack_convolution", lambda *arguments: sizes.append(arguments[-1]) or original(*arguments)
+        packed, "pack_convolution", lambda *arguments: sizes.append(arguments[-1]) or original(*arguments)
     )
     layer = nn.Conv2d(4, 8, 3, padding=1)
     pack(layer)
@@ -378,7 +378,7 @@ def test_a_model_that_cannot_be_compiled(monkeypatch):
 
 
 def test_outputs_that_differ_are_refused(monkeypatch):
-    monkeypatch.setattr("hf_vit_family.acceleration.optimization.twins.fold_residual", lambda convolution: None)
+    monkeypatch.setattr("hf_vit_family.acceleration.optimization.folding.fold_residual", lambda convolution: None)
     with pytest.raises(ValueError) as error:
         optimize(model_of("twins"))
     assert "differ by" in shown(error)

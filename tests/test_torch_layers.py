@@ -20,7 +20,7 @@ from training_runs import MAXVIT, options, run
 import hf_vit_family as hfvf
 from hf_vit_family import models
 from hf_vit_family.acceleration import optimization
-from hf_vit_family.acceleration.optimization import packed, routes
+from hf_vit_family.acceleration.optimization import optimizing, packed
 
 TORCH = {kind for kind in vars(nn).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)}
 CONTAINERS = {nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Container}
@@ -138,7 +138,7 @@ def test_adapters_on_every_layer_merge_into_it(family, target, optimised, monkey
     """LoRA's own layers are made by the class and the arguments of the layer they stand beside."""
     peft = pytest.importorskip("peft")
     monkeypatch.setattr(packed, "SMALLEST_PRODUCT", 0)  # weights of tiny models are packed too,
-    monkeypatch.setattr(routes, "MARGIN", 1e9)  # all of them
+    monkeypatch.setattr(optimizing, "MARGIN", 1e9)  # all of them
     model = tiny(family)
     model = hfvf.optimize(model) if optimised else model
     groups = [

@@ -17,7 +17,7 @@ from window_attention_reference import check
 from zoo_models import images, random_model
 
 import hf_vit_family
-from hf_vit_family.acceleration.window_attention import operators, window_attention
+from hf_vit_family.acceleration.window_attention import attention, window_attention
 from hf_vit_family.acceleration.window_attention.attention import INTERPRETED, obstacle
 from hf_vit_family.acceleration.window_attention.interface import attends_to_maps
 
@@ -89,8 +89,8 @@ def compiled(monkeypatch, tmp_path):
         tokens = window[0] * window[1]
         table = torch.zeros(shape[3], tokens, tokens, dtype=dtype) if bias else None
         arguments = (window, layout == "grid", shift, 0.1)
-        output, logsumexp = operators.attend(query, key, value, table, mask, *arguments)
-        operators.attend_backward(output, query, key, value, table, mask, output, logsumexp, *arguments, bias)
+        output, logsumexp = attention.attend(query, key, value, table, mask, *arguments)
+        attention.attend_backward(output, query, key, value, table, mask, output, logsumexp, *arguments, bias)
         for kernel in (kernels.forward_kernel, kernels.backward_kernel):
             kernel.device_caches.clear()
         for kernel in found:

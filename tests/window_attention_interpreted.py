@@ -126,9 +126,9 @@ def test_offsets_beyond_32_bits():
 
 def test_gradients_of_the_bias_repeat_and_sum_over_many_windows(monkeypatch):
     """Programs that serve several windows each; the sums are the same to the last bit."""
-    from hf_vit_family.acceleration.window_attention import operators
+    from hf_vit_family.acceleration.window_attention import attention
 
-    monkeypatch.setattr(operators, "PROGRAMS", 2)
+    monkeypatch.setattr(attention, "PROGRAMS", 2)
     check((1, 4, 5, 2, 16), (2, 3), SINGLE)  # 4 windows, one program a head
     check((1, 6, 15, 1, 16), (6, 6), SINGLE)  # 3 windows of several blocks, two programs
     query, key, value, gradient = maps((1, 4, 4, 1, 16), SINGLE)
@@ -280,8 +280,8 @@ def test_compiles_without_a_break(calls):
     compiled = torch.compile(model, backend=backend, fullgraph=True)(pixels).logits
     torch.testing.assert_close(compiled.detach(), expected)
     (graph,) = graphs
-    operators = [str(node.target) for node in graph.graph.nodes if "hf_vit_family" in str(node.target)]
-    assert len(operators) == 4
+    attention = [str(node.target) for node in graph.graph.nodes if "hf_vit_family" in str(node.target)]
+    assert len(attention) == 4
     compiled.sum().backward()
     assert model.model.stages[0].layers[0].attention.q_proj.weight.grad.abs().max() > 0
 

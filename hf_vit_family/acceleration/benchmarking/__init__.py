@@ -2,8 +2,7 @@
 """How fast a model is, against other implementations and formats of it: measured in turn, told as ratios."""
 
 from .contestants import CONTESTANTS
-from .results import Entry, Ratio, Results, Row, read
+from .results import Entry, Ratio, Results, Row, as_markdown, read
 from .running import Options, benchmark
-from .tables import as_markdown
 
 __all__ = ["CONTESTANTS", "Entry", "Options", "Ratio", "Results", "Row", "as_markdown", "benchmark", "read"]

@@ -3,6 +3,7 @@
 
 import gc
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,12 +14,80 @@ import torch
 from transformers import PreTrainedModel
 
 from ...progress import show_progress
-from . import ceilings, counterparts, environment, memory
-from .contestants import DTYPES, MODES, Chosen, choose
-from .preparing import Case, Prepared, difference, prepare
+from . import contestants, environment, memory
+from .contestants import DTYPES, MODES, Chosen, Exports, choose
+from .memory import Case, Prepared, difference, prepare
 from .results import Entry, Ratio, Results, Row
-from .runtimes import Exports
-from .timing import LEAST_ROUNDS, MAX_SPREAD, compare, interleave
+
+# Timing contestants in turn, and the ratios that come of it.
+
+
+LEAST_ROUNDS = 7
+MOST_ROUNDS = 1000
+MAX_SPREAD = 0.3
+WARM_UP = 3
+
+
+def order(count: int, index: int) -> list[int]:
+    """Which contestant runs when in round `index`: rotated by one each round, backwards in every second cycle."""
+    begin, backwards = index % count, index // count % 2
+    rotated = [(begin + place) % count for place in range(count)]
+    return rotated[::-1] if backwards else rotated
+
+
+def interleave(
+    calls: Sequence[Callable[[], None]],
+    seconds: float,
+    synchronize: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> np.ndarray:
+    """Time all contestants in turn.
+
+    Args:
+        calls: one a contestant.
+        seconds: to spend on timed rounds; at least `LEAST_ROUNDS` are run, however long they take.
+        synchronize: waits until a device has finished.
+        clock: seconds that have passed.
+
+    Returns:
+        Seconds of each call, (rounds, contestants).
+    """
+    for _ in range(WARM_UP):
+        for call in calls:
+            call()
+    rounds: list[list[float]] = []
+    begun = clock()
+    while len(rounds) < LEAST_ROUNDS or (clock() - begun < seconds and len(rounds) < MOST_ROUNDS):
+        times = [0.0] * len(calls)
+        for index in order(len(calls), len(rounds)):
+            synchronize()
+            start = clock()
+            calls[index]()
+            synchronize()
+            times[index] = clock() - start
+        rounds.append(times)
+    return np.array(rounds)
+
+
+def compare(times: np.ndarray, reference: np.ndarray, against: str, max_spread: float = MAX_SPREAD) -> Ratio:
+    """How many times as fast as the reference a contestant is, or why that cannot be told.
+
+    Args:
+        times, reference: seconds of each round, (rounds,).
+        against: the reference's name.
+        max_spread: widest range from the tenth to the ninetieth percentile, as a share of the ratio.
+    """
+    ratios = reference / times
+    low, high = (float(value) for value in np.percentile(ratios, (10, 90)))
+    value = float(np.median(reference) / np.median(times))
+    spread = (high - low) / value
+    refused = None
+    if len(times) < LEAST_ROUNDS:
+        refused = f"{len(times)} rounds; at least {LEAST_ROUNDS} are needed"
+    elif spread > max_spread:
+        refused = f"the rounds spread over {spread:.0%} of the ratio; at most {max_spread:.0%} is allowed"
+    return Ratio(against, None if refused else round(value, 4), round(low, 4), round(high, 4), refused)
+
 
 DEFAULT_CONTESTANTS = ("native", "optimized")
 PASSED = "Shares above 100 % say that the machine was busier when the ceilings were measured than in that row."
@@ -133,7 +202,7 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
     with tempfile.TemporaryDirectory(prefix="hfvf-benchmark-") as folder:
         exports = Exports(Path(folder))
         try:
-            results = replace(results, ceilings=ceilings.measure(options.device))
+            results = replace(results, ceilings=environment.measure(options.device))
             with show_progress(plans, unit="row") as progress:
                 subject = None
                 for row_plan in progress:
@@ -143,7 +212,7 @@ def benchmark(options: Options, command: str = "", store: Callable[[Results], No
                     row = _measure(row_plan, subject, exports, options, progress.set_postfix_str)
                     results = _with_shares(replace(results, rows=(*results.rows, row)))
                     store(results)
-            again = ceilings.highest(results.ceilings, ceilings.measure(options.device))
+            again = environment.highest(results.ceilings, environment.measure(options.device))
             results = _with_shares(replace(results, ceilings=again, finished=True))
             store(results)
         except KeyboardInterrupt:
@@ -171,7 +240,7 @@ def plan(options: Options) -> list[Plan]:
                 raise ValueError(f"A {what} of {number} was given; expected at least 1.")
     _check_device(options.device)
     for label in (*options.contestants, *(options.against or ())):
-        reasons = [counterparts.lacks(choose(label).contestant.name, name) for name in options.models]
+        reasons = [contestants.lacks(choose(label).contestant.name, name) for name in options.models]
         if reasons and all(reasons):
             raise ValueError(reasons[0])
     plans = [
@@ -194,7 +263,7 @@ def plan(options: Options) -> list[Plan]:
 def left_out(options: Options) -> list[str]:
     """Why some models have fewer contestants than others, one sentence each."""
     names = [choose(label).contestant.name for label in options.contestants]
-    reasons = [counterparts.lacks(contestant, name) for name in options.models for contestant in names]
+    reasons = [contestants.lacks(contestant, name) for name in options.models for contestant in names]
     return [reason for reason in dict.fromkeys(reasons) if reason is not None]
 
 
@@ -205,7 +274,7 @@ def check_sizes(plans: Sequence[Plan]) -> None:
         ValueError: the model, the size and why.
     """
     for name, size in dict.fromkeys((one.model, one.image_size) for one in plans):
-        counterparts.count(counterparts.build_native(name, size), name, size)
+        contestants.count(contestants.build_native(name, size), name, size)
 
 
 def _check_device(name: str) -> None:
@@ -218,7 +287,7 @@ def _check_device(name: str) -> None:
 
 
 def _own_size(name: str) -> int:
-    size = counterparts.own_size(name)
+    size = contestants.own_size(name)
     if size is None:
         raise ValueError(f"No size is known for {name}; expected --image-sizes.")
     return size
@@ -227,7 +296,7 @@ def _own_size(name: str) -> int:
 def _chosen(options: Options, name: str, mode: str, dtype: str) -> tuple[tuple[Chosen, ...], tuple[str, ...]]:
     """Contestants of a row, references last, and the references' labels."""
     own = [choose(label) for label in dict.fromkeys(options.contestants)]
-    references = [choose(label) for label in options.against or (counterparts.default_reference(name),)]
+    references = [choose(label) for label in options.against or (contestants.default_reference(name),)]
     if options.reference_dtype is not None:
         references = [
             replace(one, label=f"{one.label}-{options.reference_dtype}", dtype=options.reference_dtype)
@@ -236,7 +305,7 @@ def _chosen(options: Options, name: str, mode: str, dtype: str) -> tuple[tuple[C
             for one in references
         ]
     for one in references:
-        reason = one.unfit(mode, dtype, options.device) or counterparts.lacks(one.contestant.name, name)
+        reason = one.unfit(mode, dtype, options.device) or contestants.lacks(one.contestant.name, name)
         if reason is not None:
             raise ValueError(f"It cannot be the reference here: {reason}")
     labels = [one.label for one in references]
@@ -245,14 +314,14 @@ def _chosen(options: Options, name: str, mode: str, dtype: str) -> tuple[tuple[C
         for one in own
         if one.label not in labels
         and one.unfit(mode, dtype, options.device) is None
-        and counterparts.lacks(one.contestant.name, name) is None
+        and contestants.lacks(one.contestant.name, name) is None
     ]
     return (*fitting, *references), tuple(labels)
 
 
 def _subject(row_plan: Plan) -> Subject:
-    native = counterparts.build_native(row_plan.model, row_plan.image_size)
-    counted = counterparts.count(native, row_plan.model, row_plan.image_size)
+    native = contestants.build_native(row_plan.model, row_plan.image_size)
+    counted = contestants.count(native, row_plan.model, row_plan.image_size)
     return Subject(row_plan.model, row_plan.image_size, native, counted)
 
 
@@ -295,10 +364,10 @@ def _measure(
         entries[label] = replace(
             entries[label], peak_memory_mb=peak, notes=(*entries[label].notes, *([note] if note else []))
         )
-    published = counterparts.accuracy(row_plan.model, row_plan.image_size)
+    published = contestants.accuracy(row_plan.model, row_plan.image_size)
     return Row(
         model=row_plan.model,
-        family=counterparts.family_name(subject.native),
+        family=contestants.family_name(subject.native),
         mode=row_plan.mode,
         dtype=row_plan.dtype,
         batch_size=row_plan.batch_size,
@@ -347,7 +416,7 @@ def _with_shares(results: Results) -> Results:
         for entry in row.entries:
             found = None
             if entry.milliseconds is not None:
-                found = ceilings.share(
+                found = environment.share(
                     results.ceilings,
                     entry.milliseconds / 1e3,
                     entry.dtype,

@@ -2,6 +2,7 @@
 """Writes a folder for deployment: the graph, preprocessing, labels and an example that classifies a file."""
 
 import contextlib
+import copy
 import importlib.util
 import json
 import os
@@ -22,11 +23,76 @@ from ...hub.cards import label_names
 from ...hub.preprocessing import default_image_processor, family_of
 from ...models.compat import HFVF_VERSION
 from ...wrapping import takes_wrapped
-from .formats import FORMATS, Format
-from .graph import prepared, trace
-from .parity import Parity, compare
+from .formats import FORMATS, QUANTISERS, Format, Run
 from .preprocessing import describe_preprocessing, taken_size
-from .quantisation import QUANTISERS
+
+# A stored graph against the model that it was made of.
+
+
+# of the largest logit: what other kernels' rounding amounts to, with room; int8 is told, not judged
+TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far logits of a stored graph are from the model's in float32, on seeded noise.
+
+    Attributes:
+        largest_difference: of any logit.
+        largest_logit: of the model's, by magnitude.
+        shapes: (batch, height, width) of what both were given.
+    """
+
+    largest_difference: float
+    largest_logit: float
+    shapes: list[tuple[int, int, int]]
+
+    @property
+    def relative(self) -> float:
+        """The largest difference as a share of the largest logit."""
+        return self.largest_difference / self.largest_logit
+
+
+def compare(
+    run: Run, model: nn.Module, size: tuple[int, int], any_size: bool, dtype: torch.dtype, strict: bool
+) -> Parity:
+    """Run both on batches of 1 and 3 images, and where any size goes on two more sizes.
+
+    Args:
+        run: the stored graph.
+        model: (batch, channels, height, width) to logits, in float32.
+        size: (height, width) of the preprocessing.
+        any_size: whether the graph takes other sizes.
+        dtype: that it computes in.
+        strict: refuse what is further off than its dtype explains.
+
+    Raises:
+        ValueError: the logits differ by more than that, or are no numbers.
+    """
+    shapes = [(1, *size), (3, *size)]
+    if any_size:
+        shapes += [(2, size[0] + 32, size[1]), (1, size[0] + 9, size[1] + 23)]
+    difference = largest = 0.0
+    for index, (batch, height, width) in enumerate(shapes):
+        pixel_values = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(index))
+        with torch.inference_mode():
+            expected = model(pixel_values)
+        given = torch.from_numpy(run(pixel_values.numpy()))
+        if given.shape != expected.shape or not given.isfinite().all():
+            raise ValueError(
+                f"The stored graph gives {tuple(given.shape)} logits for {batch} images of {height}x{width} pixels, "
+                f"not all of them finite; expected {tuple(expected.shape)} finite ones."
+            )
+        difference = max(difference, (given - expected).abs().max().item())
+        largest = max(largest, expected.abs().max().item())
+    parity = Parity(difference, largest, shapes)
+    if strict and parity.relative > TOLERANCES[dtype]:
+        raise ValueError(
+            f"The stored graph's logits differ from the model's by up to {difference:.3g}, {parity.relative:.1%} of "
+            f"the largest; expected at most {TOLERANCES[dtype]:.1%}, so nothing was written."
+        )
+    return parity
+
 
 RECORD = "deployment.json"
 EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "deployment" / "classify.py.txt"
@@ -236,3 +302,55 @@ def _put(new: Path, folder: Path, old: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+# The graph of a classifier, from images to logits, for any batch and where the family can for any size.
+
+
+MAX_BATCH = 65_535
+
+
+class Logits(nn.Module):
+    """A classifier that gives nothing but its logits, in float32 whatever it computes in."""
+
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype):
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width) in float32 to (batch, labels) in float32."""
+        return self.model(pixel_values.to(self.dtype)).logits.float()
+
+
+def prepared(model: PreTrainedModel, dtype: torch.dtype) -> Logits:
+    """A copy of a classifier on the CPU, in evaluation mode and with fused attention where it has it."""
+    own = copy.deepcopy(model).to("cpu", dtype).eval().requires_grad_(False)
+    own.config.return_dict = True
+    if own._supports_sdpa:
+        own.set_attn_implementation("sdpa")
+    return Logits(own, dtype).eval()
+
+
+def trace(
+    classifier: Logits, channels: int, image_size: tuple[int, int], any_size: bool
+) -> torch.export.ExportedProgram:
+    """The graph for any batch, of images of one size or of any.
+
+    Args:
+        classifier: as `prepared` gives it.
+        channels: of an image.
+        image_size: (height, width) in pixels, of the example and, without `any_size`, of all images.
+        any_size: leave height and width open; the last stage's map keeps at least two rows and columns.
+    """
+    axes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    if any_size:
+        # sizes that differ from one another, so that none is taken for a constant or for the other
+        image_size = (image_size[0] + 32, image_size[1] + 64)
+        axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    example = torch.zeros(2, channels, *image_size)
+    with torch.no_grad():
+        graph = torch.export.export(classifier, (example,), dynamic_shapes={"pixel_values": axes}, strict=False)
+    for node in graph.graph.nodes:  # paths of this machine, which every format would store
+        node.meta.pop("stack_trace", None)
+    return graph

@@ -2,7 +2,9 @@
 """A model for inference that gives the same outputs in less time."""
 
 import copy
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,16 +13,14 @@ from transformers import PreTrainedModel
 
 from ...models.layers import Mlp
 from ...wrapping import takes_wrapped
-from . import maxvit, onednn, poolformer, routes, twins
-from .compiling import compile_frozen
-from .mlp import PackedMlp
-from .packed import Packed, pack
-from .report import Done
+from . import folding
+from .folding import Done, PackedMlp
+from .packed import Packed, PackedConv2d, pack
 
 FOLDS: dict[str, Callable[[nn.Module, Done], None]] = {
-    "hfvf_maxvit": maxvit.fold,
-    "hfvf_poolformer": poolformer.fold,
-    "hfvf_twins": twins.fold,
+    "hfvf_maxvit": folding.fold_maxvit,
+    "hfvf_poolformer": folding.fold_poolformer,
+    "hfvf_twins": folding.fold_twins,
 }
 LARGEST_DIFFERENCE = 1e-4  # of the largest output, in float32; what is folded differs by rounding alone
 
@@ -92,27 +92,27 @@ def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None, pa
             module.__class__ = PackedMlp
     if dtype is not None:
         model.to(dtype)
-    if packed and model.device.type == "cpu" and onednn.available() and onednn.computes(model.dtype):
+    if packed and model.device.type == "cpu" and packed.available() and packed.computes(model.dtype):
         for module in model.modules():
             pack(module)
-        maxvit.pack_same_convolutions(model)
+        folding.pack_same_convolutions(model)
     return model.to(memory_format=torch.channels_last)
 
 
 def _prepare(model: PreTrainedModel, example: torch.Tensor, done: Done) -> None:
     """Run the example once, and prepare every packed layer for what it was given."""
-    calls: dict[nn.Module, routes.Call] = {}
+    calls: dict[nn.Module, Call] = {}
     layers = [layer for layer in model.modules() if isinstance(layer, Packed)]
     for layer in layers:
         layer.watch = lambda layer, given, activation: calls.setdefault(
-            layer, routes.Call(torch.randn_like(given), activation)
+            layer, Call(torch.randn_like(given), activation)
         )
     model(example.to(model.device, model.dtype))
     for layer in layers:
         layer.watch = None
     for layer, call in calls.items():
         layer.known_size = tuple(call.given.shape)
-    routes.choose(calls)
+    choose(calls)
     done.packed = sum(layer.onednn for layer in calls)
     done.unpacked = len(calls) - done.packed
 
@@ -161,3 +161,71 @@ def _example(model: PreTrainedModel) -> torch.Tensor:
 
 def _refuse_to_save(*args: Any, **kwargs: Any) -> None:
     raise ValueError("An optimised model cannot be saved; expected the model that it was made of.")
+
+
+# Which library multiplies: measured once for each shape of product, on the example.
+
+
+MARGIN = 1.1
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a layer was called with: `given` has the shape, dtype and memory layout; `activation` comes behind it."""
+
+    given: torch.Tensor
+    activation: nn.Module
+
+
+def choose(calls: Mapping[Packed, Call]) -> None:
+    """Set `packed` of every layer that was called."""
+    chosen: dict[tuple, bool] = {}
+    for layer, call in calls.items():
+        if not layer.onednn:
+            continue
+        strides = (layer.stride, layer.padding, layer.groups) if isinstance(layer, PackedConv2d) else ()
+        key = (type(layer), type(call.activation), layer.weight.shape, strides, call.given.shape, call.given.stride())
+        if key not in chosen:
+            chosen[key] = _onednn_pays(layer, call)
+        layer.onednn = chosen[key]
+
+
+def _onednn_pays(layer: Packed, call: Call) -> bool:
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for round_number in range(ROUNDS + 1):
+        for route in (True, False):
+            layer.onednn = route
+            start = time.perf_counter()
+            layer.then(call.given, call.activation)
+            if round_number > 0:  # the first call packs
+                times[route].append(time.perf_counter() - start)
+    return min(times[True]) <= MARGIN * min(times[False])
+
+
+# torch.compile with weights that it may take for constants, which it then folds and packs.
+
+
+def compile_frozen(model: nn.Module) -> None:
+    """Make a model compile itself in its next call, and again for each new shape.
+
+    The compiler freezes weights where a flag stands while it compiles and gradients are off. As an option of
+    torch.compile the flag has no effect, and in inference mode torch does not freeze: each call sets both right.
+    A copy of the model, and one that was pickled, is not compiled.
+
+    Args:
+        model: in evaluation mode; changed in place. Its weights must not change any more, as the compiler has copied
+            some of them.
+    """
+    from torch._inductor import config
+
+    model.compile(dynamic=False)
+    compiled = getattr(model, "_compiled_call_impl", None)  # private, where `compile` puts what it has made
+    if compiled is None:
+        return  # compiled, but its weights are not frozen
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with config.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
+            return compiled(*args, **kwargs)
+
+    model._compiled_call_impl = call

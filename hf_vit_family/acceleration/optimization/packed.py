@@ -7,13 +7,126 @@ has an activation behind it asks for both at once with `activated`.
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+from transformers.activations import GELUActivation, SiLUActivation
 
-from . import onednn
+from ...models.layers import TanhGelu
+
+# oneDNN's products with an activation behind them, and its packed weights.
+
+
+OPERATORS = (
+    "_linear_pointwise",
+    "_reorder_linear_weight",
+    "_convolution_pointwise",
+    "_reorder_convolution_weight",
+)
+
+
+def available() -> bool:
+    """Whether this torch has oneDNN and every operator that this file calls."""
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
+
+
+def computes(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is worth asking for products of this dtype on this processor."""
+    if dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32
+
+
+@dataclass(frozen=True)
+class PostOp:
+    """An activation that oneDNN applies to a product before it is stored."""
+
+    name: str = "none"
+    algorithm: str = ""
+
+
+def onednn_post_op(activation: nn.Module) -> PostOp | None:
+    """oneDNN's form of an activation layer, or None where it has none that gives the same numbers."""
+    if isinstance(activation, nn.Identity):
+        return PostOp()
+    if isinstance(activation, TanhGelu) or (isinstance(activation, nn.GELU) and activation.approximate == "tanh"):
+        return PostOp("gelu", "tanh")
+    if isinstance(activation, nn.GELU | GELUActivation):
+        return PostOp("gelu", "none")
+    if isinstance(activation, nn.ReLU):
+        return PostOp("relu")
+    if isinstance(activation, nn.SiLU | SiLUActivation):
+        return PostOp("swish")
+    return None
+
+
+def serves(values: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether a call is plain inference on a CPU: whatever else looks at operations knows only the public ones."""
+    return (
+        not torch.is_grad_enabled()
+        and values.numel() > 0
+        and values.ndim >= weight.ndim  # torch's layers take a single example too
+        and type(values) is torch.Tensor
+        and type(weight) is nn.Parameter
+        and not weight.is_inference()  # it would not tell that it changed
+        and values.dtype == weight.dtype
+        and values.device.type == weight.device.type == "cpu"
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not is_in_torch_dispatch_mode()  # counters of operations, for example
+        # vmap, and derivatives in forward mode, which no_grad leaves on
+        and peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+    )
+
+
+def pack_linear(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """A weight (C', C) in the layout that oneDNN multiplies fastest with `rows` rows; only oneDNN can read it."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+
+
+def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, then: PostOp) -> torch.Tensor:
+    """(..., C) to (..., C'), by a plain or packed weight."""
+    return torch.ops.mkldnn._linear_pointwise(values, weight, bias, then.name, [], then.algorithm)
+
+
+def pack_convolution(
+    weight: torch.Tensor,
+    padding: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    input_size: tuple[int, ...],
+) -> torch.Tensor:
+    """A kernel in the layout that oneDNN convolves fastest with inputs of `input_size` (B, C, H, W)."""
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight.detach(), padding, stride, dilation, groups, list(input_size)
+    )
+
+
+def convolution(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    padding: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    then: PostOp,
+) -> torch.Tensor:
+    """(B, C, H, W) to (B, C', H', W'), by a plain or packed kernel."""
+    return torch.ops.mkldnn._convolution_pointwise(
+        values, weight, bias, padding, stride, dilation, groups, then.name, [], then.algorithm
+    )
+
 
 SMALLEST_PRODUCT = 2**17  # multiplications below which the call costs more than it saves
 SAMPLED_ENTRIES = 64  # of a weight, compared at every call
@@ -67,11 +180,11 @@ class Packed(nn.Module):
         """The layer, then an activation."""
         if self.watch is not None:
             self.watch(self, hidden_states, activation)
-        post_op = onednn.post_op(activation)
-        if not (self.onednn and onednn.serves(hidden_states, self.weight)):
+        post_op = onednn_post_op(activation)
+        if not (self.onednn and serves(hidden_states, self.weight)):
             return activation(self.plainly(hidden_states))
         if post_op is None:
-            return activation(self.by_onednn(hidden_states, onednn.PostOp()))
+            return activation(self.by_onednn(hidden_states, PostOp()))
         return self.by_onednn(hidden_states, post_op)
 
     def packed_weight(self, key: Hashable, pack: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -94,12 +207,12 @@ class PackedLinear(Packed, nn.Linear):
         """(..., C) to (..., C'), by torch."""
         return F.linear(hidden_states, self.weight, self.bias)
 
-    def by_onednn(self, hidden_states: torch.Tensor, post_op: onednn.PostOp) -> torch.Tensor:
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp) -> torch.Tensor:
         """(..., C) to (..., C')."""
         if hidden_states.numel() * self.out_features < SMALLEST_PRODUCT:
-            return onednn.linear(hidden_states, self.weight, self.bias, post_op)
-        weight = self.packed_weight((), lambda: onednn.pack_linear(self.weight, TYPICAL_ROWS))
-        return onednn.linear(hidden_states, weight, self.bias, post_op)
+            return linear(hidden_states, self.weight, self.bias, post_op)
+        weight = self.packed_weight((), lambda: pack_linear(self.weight, TYPICAL_ROWS))
+        return linear(hidden_states, weight, self.bias, post_op)
 
 
 class PackedConv2d(Packed, nn.Conv2d):
@@ -113,11 +226,11 @@ class PackedConv2d(Packed, nn.Conv2d):
         """(B, C, H, W) to (B, C', H', W'), by torch."""
         return self._conv_forward(hidden_states, self.weight, self.bias)
 
-    def by_onednn(self, hidden_states: torch.Tensor, post_op: onednn.PostOp) -> torch.Tensor:
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
         if self.is_pointwise() and hidden_states.is_contiguous(memory_format=torch.channels_last):
-            weight = self.packed_weight((), lambda: onednn.pack_linear(self.weight.flatten(1), TYPICAL_ROWS))
-            return onednn.linear(hidden_states.permute(0, 2, 3, 1), weight, self.bias, post_op).permute(0, 3, 1, 2)
+            weight = self.packed_weight((), lambda: pack_linear(self.weight.flatten(1), TYPICAL_ROWS))
+            return linear(hidden_states.permute(0, 2, 3, 1), weight, self.bias, post_op).permute(0, 3, 1, 2)
         return self.convolve(hidden_states, (), lambda: self.weight, self.padding, post_op)
 
     def convolve(
@@ -126,16 +239,16 @@ class PackedConv2d(Packed, nn.Conv2d):
         key: Hashable,
         kernel: Callable[[], torch.Tensor],
         padding: tuple[int, int],
-        post_op: onednn.PostOp,
+        post_op: PostOp,
     ) -> torch.Tensor:
         """Convolve with a kernel that follows from the weight; `key` tells kernels of one layer apart."""
         options = (padding, self.stride, self.dilation, self.groups)
         shape = tuple(hidden_states.shape)
         if shape == self.known_size:
-            weight = self.packed_weight((key, shape), lambda: onednn.pack_convolution(kernel(), *options, shape))
+            weight = self.packed_weight((key, shape), lambda: pack_convolution(kernel(), *options, shape))
         else:
             weight = kernel()
-        return onednn.convolution(hidden_states, weight, self.bias, *options, post_op)
+        return convolution(hidden_states, weight, self.bias, *options, post_op)
 
     def is_pointwise(self) -> bool:
         """Whether every output position depends on its own input position alone."""
@@ -150,7 +263,7 @@ def pack(layer: nn.Module) -> None:
         layer.__class__ = PackedConv2d
     else:
         return
-    layer.onednn = onednn.available()
+    layer.onednn = available()
 
 
 def activated(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
