@@ -21,10 +21,8 @@ from zoo_models import shown
 import hf_vit_family as hfvf
 from hf_vit_family.cli import run
 from hf_vit_family.conversion.layout import TimmLayout
-from hf_vit_family.hub import bulk_conversion, timm_conversion
-from hf_vit_family.hub.bulk_conversion import convert_all, timm_checkpoints
-from hf_vit_family.hub.conversion_summary import read_summary
-from hf_vit_family.hub.timm_conversion import convert_checkpoint
+from hf_vit_family.hub import timm_conversion
+from hf_vit_family.hub.timm_conversion import convert_all, convert_checkpoint, read_summary, timm_checkpoints
 from hf_vit_family.hub.verification import verify
 
 FIRST, SECOND, THIRD = "poolformer_s12.sail_in1k", "poolformerv2_s12.sail_in1k", "twins_svt_small.in1k"
@@ -122,7 +120,7 @@ def test_converted_folders_are_measured_and_kept(cache, tmp_path, monkeypatch):
     assert FIRST in table and f"{outcomes[0].parameters:,}" in table and str(tmp_path) not in table
 
     # again: nothing is built, and the rows stay
-    monkeypatch.setattr(bulk_conversion, "convert_checkpoint", None)
+    monkeypatch.setattr(timm_conversion, "convert_checkpoint", None)
     before = (folder / SECOND / "model.safetensors").stat().st_mtime_ns
     assert statuses(convert_all(PATTERN, folder)) == {FIRST: "kept", SECOND: "kept"}
     assert (folder / SECOND / "model.safetensors").stat().st_mtime_ns == before
@@ -214,7 +212,7 @@ def test_without_timm_only_unchecked(cache, tmp_path, monkeypatch, capsys):
 
 
 def test_a_second_process_is_refused(tmp_path):
-    with bulk_conversion._alone(tmp_path), pytest.raises(ValueError, match="Another process converts into"):
+    with timm_conversion._alone(tmp_path), pytest.raises(ValueError, match="Another process converts into"):
         convert_all("*", tmp_path, check=False)
 
 

@@ -18,11 +18,9 @@ from zoo_models import TINY, tiny_model
 from hf_vit_family.cli import run as run_command
 from hf_vit_family.hub import cards
 from hf_vit_family.hub.cards import check_card, folder_card, write_card
-from hf_vit_family.hub.cards.folders import describe_weights
-from hf_vit_family.hub.cards.links import find_targets
-from hf_vit_family.hub.cards.local_paths import command_without_paths, find_local_path
-from hf_vit_family.hub.cards.placeholders import find_placeholder
-from hf_vit_family.hub.cards.sections import take_apart
+from hf_vit_family.hub.cards.checking import find_placeholder, find_targets, take_apart
+from hf_vit_family.hub.cards.facts import describe_weights
+from hf_vit_family.hub.cards.gathering import command_without_paths, find_local_path
 from hf_vit_family.hub.export import export
 from hf_vit_family.zoo import create_model
 

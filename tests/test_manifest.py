@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from zoo_models import shown
 
-from hf_vit_family.hub.manifest import (
+from hf_vit_family.hub.remote_code import (
     INSTALLED,
     MANIFEST_PATH,
+    MODELS_FOLDER,
     add_release,
     installed_files,
     read_manifest,
     released_code,
     sha256,
 )
-from hf_vit_family.hub.remote_code import MODELS_FOLDER
 from hf_vit_family.models.compat import HFVF_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,14 +12,18 @@ from cards import make_run
 from jinja2 import Environment, meta
 
 from hf_vit_family.hub.cards import write_card, zoo_card
-from hf_vit_family.hub.cards.collection import compare_cards, generate_cards, make_cards
-from hf_vit_family.hub.cards.folders import read_folder
-from hf_vit_family.hub.cards.links import anchors, find_targets, link_problem
-from hf_vit_family.hub.cards.local_paths import find_local_path
-from hf_vit_family.hub.cards.placeholders import find_placeholder
+from hf_vit_family.hub.cards.checking import (
+    GENERATED,
+    anchors,
+    find_placeholder,
+    find_targets,
+    link_problem,
+    take_apart,
+)
+from hf_vit_family.hub.cards.collection import compare_cards, generate_cards, make_cards, zoo_facts, zoo_tags
+from hf_vit_family.hub.cards.facts import read_folder
+from hf_vit_family.hub.cards.gathering import find_local_path
 from hf_vit_family.hub.cards.rendering import context, template_path
-from hf_vit_family.hub.cards.sections import GENERATED, take_apart
-from hf_vit_family.hub.cards.zoo import zoo_facts, zoo_tags
 from hf_vit_family.zoo.registry import CHECKPOINTS, count_parameters
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ from hub_server import serve
 from publishing import go_online, publisher, ready_folder, rewrite_card, run_command
 
 from hf_vit_family.cli import run
-from hf_vit_family.hub.publishing import changes
-from hf_vit_family.hub.publishing.files import LocalFile
+from hf_vit_family.hub.publishing import transfer
+from hf_vit_family.hub.publishing.transfer import LocalFile
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_somebody_else_commits_in_between(hub, folder, monkeypatch):
 
     def find_changes(*arguments):
         """Compare, and let somebody commit before anything is sent."""
-        found = changes.find_changes(*arguments)
+        found = transfer.find_changes(*arguments)
         if not theirs:
             files = hub.repositories["someone/model"].files()
             theirs["commit"] = hub.commit("someone/model", files | {"README.md": b"theirs"})

@@ -14,10 +14,8 @@ from publishing import go_online, publisher, ready_folder, rewrite_card
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hf_vit_family.hub.publishing.checks import checked_model
-from hf_vit_family.hub.publishing.files import folder_content
-from hf_vit_family.hub.publishing.local_paths import find_local_paths, known_paths
-from hf_vit_family.hub.publishing.tokens import find_tokens
+from hf_vit_family.hub.publishing.checks import checked_model, find_local_paths, find_tokens, known_paths
+from hf_vit_family.hub.publishing.transfer import folder_content
 from hf_vit_family.hub.remote_code import MODELS_FOLDER
 
 # put together here, so that nothing that looks like a token stands in this file
@@ -358,15 +356,15 @@ def test_code_that_differs(folder):
 
 
 def test_code_of_another_release_is_told_as_such(folder, monkeypatch, tmp_path):
-    from hf_vit_family.hub import manifest
+    from hf_vit_family.hub import remote_code
 
     code = {path.name: path.read_bytes() + b"# earlier\n" for path in folder.glob("*.py")}
-    hashes = {name: manifest.sha256(data) for name, data in code.items()}
+    hashes = {name: remote_code.sha256(data) for name, data in code.items()}
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"releases": [{"version": "0.0.9", "date": "2026-01-01", "files": hashes}]}))
-    read, told = manifest.read_manifest, manifest.released_code
-    monkeypatch.setattr(manifest, "read_manifest", lambda given=path: read(path))
-    monkeypatch.setattr("hf_vit_family.hub.publishing.code.released_code", lambda files: told(files, path))
+    read, told = remote_code.read_manifest, remote_code.released_code
+    monkeypatch.setattr(remote_code, "read_manifest", lambda given=path: read(path))
+    monkeypatch.setattr("hf_vit_family.hub.publishing.checks.released_code", lambda files: told(files, path))
     for name, data in code.items():
         (folder / name).write_bytes(data)
     assert "The Python files are those of release 0.0.9, not of this one; export the model again." in refusal(folder)

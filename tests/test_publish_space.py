@@ -11,7 +11,7 @@ from hub_server import serve
 from publishing import go_online
 
 from hf_vit_family.cli import run
-from hf_vit_family.hub.publishing import publish_space, wheel
+from hf_vit_family.hub.publishing import publish_space, space
 from hf_vit_family.hub.publishing.space import space_folder
 from hf_vit_family.models.compat import HFVF_VERSION
 
@@ -211,9 +211,9 @@ def test_names_of_spaces(tmp_path, monkeypatch):
 
 def test_without_a_checkout_there_is_no_wheel(monkeypatch, tmp_path):
     installed = tmp_path / "site-packages" / "hf_vit_family" / "hub" / "publishing" / "wheel.py"
-    monkeypatch.setattr(wheel, "__file__", str(installed))
+    monkeypatch.setattr(space, "__file__", str(installed))
     with pytest.raises(ValueError, match="installed without its sources"):
-        wheel.build_wheel(tmp_path)
+        space.build_wheel(tmp_path)
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_the_wheel_is_made_again_from_the_same_sources(tmp_path):
     digests = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        built = wheel.build_wheel(tmp_path / name)
+        built = space.build_wheel(tmp_path / name)
         assert built.name == WHEEL
         digests.append(hashlib.sha256(built.read_bytes()).hexdigest())
         with zipfile.ZipFile(built) as archive:

@@ -16,8 +16,7 @@ from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
 from hf_vit_family.hub.publishing.checks import checked_space
-from hf_vit_family.hub.publishing.space import space_folder
-from hf_vit_family.hub.publishing.space_checks import space_problems
+from hf_vit_family.hub.publishing.space import space_folder, space_problems
 from hf_vit_family.spaces.names import SPACES
 
 CONFIGURATION = ROOT / "hf_vit_family" / "spaces" / "local" / ".streamlit" / "config.toml"

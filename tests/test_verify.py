@@ -20,8 +20,8 @@ from zoo_models import shown, tiny_model
 
 import hf_vit_family as hfvf
 from hf_vit_family.cli import run
-from hf_vit_family.hub import manifest
-from hf_vit_family.hub.file_contents import HEAD_BYTES, content_kind
+from hf_vit_family.hub import remote_code
+from hf_vit_family.hub.repository_files import HEAD_BYTES, content_kind
 from hf_vit_family.hub.verification import CODE_LIMIT, verify
 
 REPO = "someone/model"
@@ -158,21 +158,21 @@ def test_neighbours_are_found_behind_line_ends_of_any_kind(folder):
 
 
 def test_files_of_two_releases_are_told(folder, tmp_path, monkeypatch):
-    old = manifest.installed_files() | {"layers.py": manifest.sha256(b"# older\n")}
+    old = remote_code.installed_files() | {"layers.py": remote_code.sha256(b"# older\n")}
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"releases": [{"version": "0.0.9", "date": "2026-01-01", "files": old}]}))
     # the default of an argument is set when the function is made
-    monkeypatch.setattr(manifest.released_code, "__defaults__", (path,))
-    assert verify(folder).release == manifest.INSTALLED and verify(folder).trusted
+    monkeypatch.setattr(remote_code.released_code, "__defaults__", (path,))
+    assert verify(folder).release == remote_code.INSTALLED and verify(folder).trusted
     (folder / "layers.py").write_bytes(b"# older\n")
     other = folder / "modeling_base.py"
-    old_base = {**old, "modeling_base.py": manifest.sha256(b"# old\n")}
+    old_base = {**old, "modeling_base.py": remote_code.sha256(b"# old\n")}
     path.write_text(json.dumps({"releases": [{"version": "0.0.9", "date": "2026-01-01", "files": old_base}]}))
     text = reasons(folder)
     assert (
         "The code is mixed" in text
         and "layers.py of 0.0.9" in text
-        and f"modeling_base.py of {manifest.INSTALLED}" in text
+        and f"modeling_base.py of {remote_code.INSTALLED}" in text
     )
     other.write_bytes(b"# old\n")
     assert verify(folder).release == "0.0.9" and verify(folder).trusted
@@ -248,7 +248,7 @@ def test_a_missing_neighbour_is_told(folder):
 
 def test_known_files_that_nothing_refers_to_are_no_danger(folder):
     (folder / "modeling_maxvit.py").write_bytes(
-        (manifest.MANIFEST_PATH.parents[1] / "models/modeling_maxvit.py").read_bytes()
+        (remote_code.MANIFEST_PATH.parents[1] / "models/modeling_maxvit.py").read_bytes()
     )
     report = verify(folder)
     assert report.trusted and not {file.name: file.runs for file in report.code}["modeling_maxvit.py"]

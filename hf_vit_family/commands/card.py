@@ -96,7 +96,7 @@ def zoo(
 
 def _cost(folder: Path, speed: bool) -> dict:
     """Multiply-adds and images per second of the model in a folder."""
-    from ..hub.cards.folders import read_folder
+    from ..hub.cards.facts import read_folder
     from ..hub.measuring import count_multiply_adds, measure_speed
     from .shared import load_in_float32
 

@@ -51,8 +51,7 @@ def _convert_all(pattern: str, folder: Path, family: str | None, limit: int | No
     from dataclasses import asdict
 
     loaders()  # keeps transformers' own messages to errors
-    from ..hub.bulk_conversion import convert_all
-    from ..hub.conversion_summary import HEAD, cells
+    from ..hub.timm_conversion import HEAD, cells, convert_all
 
     outcomes = convert_all(pattern, folder, family=family, limit=limit, check=check)
     typer.echo("\n".join(aligned([HEAD, *(cells(asdict(outcome)) for outcome in outcomes)])))

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..zoo.bundled import bundled_names
 from ..zoo.registry import CHECKPOINTS, VARIANTS, find_variant
-from .file_contents import (
+from .remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
+from .repository_files import (
     COMPILED_ENDINGS,
     HEAD_BYTES,
     LFS_POINTER,
@@ -25,13 +26,14 @@ from .file_contents import (
     PICKLE,
     PICKLE_ENDINGS,
     SAFETENSORS_HEADER_LIMIT,
+    ListedFile,
+    RepositoryFiles,
     content_kind,
+    is_commit,
+    open_repository,
     safetensors_header_bytes,
     safetensors_problem,
 )
-from .manifest import INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
-from .remote_code import ALLOWED_PACKAGES
-from .repository_files import ListedFile, RepositoryFiles, is_commit, open_repository
 
 CODE_LIMIT = 1_000_000  # bytes; the largest of our files has some ten thousand
 JSON_LIMIT = 20_000_000  # bytes; the index of a model of a thousand shards has a few million

@@ -2,8 +2,8 @@
 """Model cards: written from measurements alone, checked against them, and a page for each checkpoint of the zoo."""
 
 from .checking import check_card
-from .labels import label_names
+from .collection import zoo_card
+from .facts import label_names
 from .writing import folder_card, write_card
-from .zoo import zoo_card
 
 __all__ = ["check_card", "folder_card", "label_names", "write_card", "zoo_card"]

@@ -10,30 +10,221 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from ..licenses import check_license, find_conflict, find_license
-from .facts import Facts
-from .folders import (
+from .facts import (
     CARD_NAME,
     CONFUSION_NAME,
     EVAL_RESULTS_FOLDER,
     METRICS_NAME,
+    Facts,
     describe_weights,
     hash_weights,
     read_folder,
 )
 from .formatting import escaped
-from .links import anchors, find_targets, link_problem, online_problem
-from .local_paths import find_local_path
+from .gathering import find_local_path
 from .metadata import eval_result_files, is_hub_id
-from .placeholders import find_placeholder
 from .rendering import render
-from .sections import Card, take_apart
+
+# Text that somebody meant to replace, and values that were never there.
+
+
+_PLACEHOLDERS = re.compile(
+    r"\[?more information needed\]?|\[(?:optional|needed|insert[^\]]*|your[^\]]*)\]|\blorem ipsum\b"
+    r"|\btodo\b|\bfixme\b|\btbd\b|\byour[-_](?:user[-_]?)?(?:name|model|org|organi[sz]ation|repo)\b|<your[^>]*>|\{\{|\}\}|\{%|%\}",
+    re.IGNORECASE,
+)
+# where a value stands: alone in a cell, after a colon or an equals sign, or in a list
+_NO_VALUE = re.compile(r"(?:^|[|:=(\[,])[ \t`]*(None|nan|NaN|null|undefined|inf)[ \t`]*(?=$|[|,.;)\]%])", re.MULTILINE)
+
+
+def find_placeholder(text: str, names: Iterable[str] = ()) -> str | None:
+    """The first placeholder in a text, as it stands there; None where there is none.
+
+    Args:
+        text: of a card.
+        names: of classes, which may be called anything.
+    """
+    for name in sorted({*names, *map(escaped, names)}, key=len, reverse=True):
+        if _PLACEHOLDERS.search(name) or _NO_VALUE.search(name):
+            text = text.replace(name, "a class")
+    match = _PLACEHOLDERS.search(text)
+    if match:
+        return match[0]
+    match = _NO_VALUE.search(text)
+    return match[1] if match else None
+
+
+# Where a card's links and pictures lead.
+
+
+_INLINE = re.compile(r"!?\[(?:[^\[\]\\]|\\.|\[[^\]]*\])*\]\(\s*<?([^\s)>]*)>?(?:\s+[\"'(][^\n]*?[\"')])?\s*\)")
+_REFERENCE = re.compile(r"^[ ]{0,3}\[[^\]]+\]:[ \t]*<?(\S+?)>?(?:[ \t].*)?$", re.MULTILINE)
+_HTML = re.compile(r"<(?:a|img|source|video)\b[^>]*?\b(?:href|src)\s*=\s*[\"']([^\"']*)[\"']", re.IGNORECASE)
+_BARE = re.compile(r"(?<![\w(\"'\[=])<?(https?://[^\s<>)\]\"'`|]+)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}|\d{1,3}(?:\.\d{1,3}){3}|localhost", re.IGNORECASE)
+_SECONDS = 10
+
+
+def find_targets(text: str) -> list[str]:
+    """What the links and pictures of a card point to, each once, code left out."""
+    text = without_code(text)
+    found = [match for pattern in (_INLINE, _REFERENCE, _HTML) for match in pattern.findall(text)]
+    found += [match.rstrip(".,;:!?") for match in _BARE.findall(text)]
+    return list(dict.fromkeys(found))
+
+
+def link_problem(target: str, folder: Path, headings: set[str]) -> str | None:
+    """What is wrong with where a link leads, in one sentence; None where nothing is.
+
+    Args:
+        target: as the card has it.
+        folder: that the card lies in.
+        headings: anchors of the card's own headings.
+    """
+    if target.startswith("#"):
+        return None if target[1:].lower() in headings else f"The link {target} leads to no heading of the card."
+    try:
+        parts = urlsplit(target)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return f"The link {target} is no well-formed address."
+    if parts.scheme or parts.netloc:
+        if parts.scheme not in ("http", "https"):
+            return f"The link {target} is no address of the web; expected https://."
+        if not host or not _HOST.fullmatch(host) or parts.username is not None:
+            return f"The link {target} is no well-formed address."
+        return None
+    path = unquote(parts.path)
+    if not path:
+        return "A link of the card leads nowhere."
+    file = (folder / path).resolve()
+    if path.startswith("/") or not file.is_relative_to(folder.resolve()):
+        return f"The link {target} leads out of the folder."
+    if not file.exists():
+        return f"The link {target} leads to no file of the folder."
+    return None
+
+
+def anchors(headings: list[str]) -> set[str]:
+    """The anchors that the Hub gives to headings."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def online_problem(target: str) -> str | None:
+    """What the web answers to an address, in one sentence where it is no page."""
+    from huggingface_hub.utils import get_session
+
+    try:
+        session = get_session()
+        answer = session.head(target, follow_redirects=True, timeout=_SECONDS)
+        if answer.status_code in (403, 405, 501):  # some hosts answer to GET only
+            answer = session.get(target, follow_redirects=True, timeout=_SECONDS)
+    except Exception as error:  # of whichever HTTP library huggingface_hub uses
+        return f"The link {target} was not reached ({type(error).__name__})."
+    return f"The link {target} answers with {answer.status_code}." if answer.status_code >= 400 else None
+
+
+# A card taken apart: front matter, introduction, and what stands below each heading.
+
+
+# Headings that belong to the generated part, in this and in earlier releases; all others are the author's own.
+GENERATED = (
+    "How to load it",
+    "Intended use and limits",
+    "Input",
+    "Classes",
+    "Evaluation",
+    "Conversion",
+    "Training",
+    "Architecture",
+    "Speed",
+    "License",
+    "How this card was made",
+)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FENCE = re.compile(r"(`{3,}|~{3,})")
+
+
+@dataclass(frozen=True)
+class Card:
+    """The parts of a card.
+
+    Attributes:
+        metadata: the front matter.
+        introduction: what stands before the first second-level heading.
+        sections: heading and text below it, in order, with repeated headings.
+    """
+
+    metadata: dict[str, Any]
+    introduction: str
+    sections: tuple[tuple[str, str], ...]
+
+    def generated(self) -> dict[str, str]:
+        """The generated sections by heading."""
+        return {heading: text for heading, text in self.sections if heading in GENERATED}
+
+    def own(self) -> list[tuple[str, str]]:
+        """The author's own sections."""
+        return [(heading, text) for heading, text in self.sections if heading not in GENERATED]
+
+
+def take_apart(text: str) -> Card:
+    """The parts of a card's text.
+
+    Raises:
+        ValueError: no front matter, or one that is no YAML mapping.
+    """
+    text = text.replace("\r\n", "\n").removeprefix("\ufeff")
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        raise ValueError("README.md begins with no front matter; expected YAML between two lines of `---`.")
+    try:
+        metadata = yaml.safe_load(match[1])
+        _check_keys(match[1])
+    except yaml.YAMLError as error:
+        raise ValueError(f"The front matter of README.md is no YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"The front matter of README.md is a {type(metadata).__name__}; expected keys and values.")
+    blocks: list[tuple[str | None, list[str]]] = [(None, [])]
+    fence = None
+    for line in text[match.end() :].split("\n"):
+        mark = _FENCE.match(line)
+        if mark and fence is None:
+            fence = mark[1]
+        elif mark and line.startswith(fence or "") and not line.strip(fence[0]).strip():
+            fence = None
+        if fence is None and line.startswith("## "):
+            blocks.append((line[3:].strip(), []))
+        else:
+            blocks[-1][1].append(line)
+    parts = [(heading, "\n".join(lines).strip()) for heading, lines in blocks]
+    return Card(metadata, parts[0][1], tuple(parts[1:]))
+
+
+def _check_keys(text: str) -> None:
+    """Refuse a key that is there twice, of which readers take one or the other and the Hub none."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ValueError(f"The front matter of README.md states {twice} twice; expected once.")
+
+
+def without_code(text: str) -> str:
+    """A text without its code blocks and the code in its lines."""
+    text = re.sub(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[^\n]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "", text)
+
 
 _TEXT, _LIST, _TEXT_OR_LIST, _ANY = (str,), (list,), (str, list), (object,)
 # what the Hub reads of a model's front matter

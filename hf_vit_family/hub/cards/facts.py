@@ -1,10 +1,18 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Everything that a card may state, from wherever it is known: one description for every kind of card."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ...sources import CONFIG_NAME, PROCESSOR_NAME, Source, read_json, weight_files
+from ...zoo import FAMILIES
 from ...zoo.rows import Checkpoint, Family, Variant
 
 CHOICES = ("license", "license_name", "license_link", "repo_id", "intended_use")
@@ -106,3 +114,161 @@ class Facts:
         if not isinstance(section, Mapping):
             raise ValueError(f"{name} in metrics.json is a {type(section).__name__}; expected keys and values.")
         return section
+
+
+# What a Hub-ready folder says of its model: configuration, weights, processor, code, metrics.
+
+
+CARD_NAME = "README.md"
+METRICS_NAME = "metrics.json"
+CONFUSION_NAME = "figures/confusion.png"
+EVAL_RESULTS_FOLDER = ".eval_results"
+# what a state dict holds besides parameters
+_BUFFER = re.compile(
+    r"(?:^|\.)(?:running_mean|running_var|num_batches_tracked|relative_position_index|relative_coords_table)$"
+)
+# parts of metrics.json that are keys and values
+_SECTIONS = ("model", "evaluation", "evaluated_by", "data", "training", "settings", "base_model", "conversion")
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def read_folder(folder: Path, metrics: Mapping[str, Any] | None = None, card: Mapping[str, Any] | None = None) -> Facts:
+    """The facts of a folder.
+
+    Args:
+        folder: holds config.json and weights.
+        metrics: stands in for its metrics.json.
+        card: stands in for the license in metrics.json, where that names none.
+
+    Raises:
+        ValueError: no such folder, no config.json or weights, or one of its files cannot be read.
+    """
+    config = read_config(folder)
+    _check_form(config, folder)
+    if metrics is None:
+        metrics = read_metrics(folder)
+    parameters, dtype = describe_weights(folder)
+    path = folder / PROCESSOR_NAME
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or not architectures:
+        raise ValueError(f"{CONFIG_NAME} of {folder} names no architecture; expected the folder of an export.")
+    return Facts(
+        model_class=str(architectures[0]),
+        config=config,
+        parameters=parameters,
+        dtype=dtype,
+        family=_family(config),
+        processor=read_json(path, str(folder)) if path.is_file() else None,
+        code_files=tuple(sorted(path.name for path in folder.glob("*.py"))),
+        metrics=metrics,
+        card={**(card or {}), **{key: metrics[key] for key in CHOICES if metrics.get(key)}},
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of config.json.
+
+    Raises:
+        ValueError: no such folder, or no config.json in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}; expected one with {CONFIG_NAME} and weights.")
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"{folder} holds no {CONFIG_NAME}; expected the folder of an export.")
+    return read_json(folder / CONFIG_NAME, str(folder))
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The content of metrics.json, empty where there is none.
+
+    Raises:
+        ValueError: it is no JSON object, or a section of it is none.
+    """
+    path = folder / METRICS_NAME
+    metrics = read_json(path, str(folder)) if path.is_file() else {}
+    for key in _SECTIONS:
+        if not isinstance(metrics.get(key) or {}, Mapping):
+            raise ValueError(f"{key} in {METRICS_NAME} is a {type(metrics[key]).__name__}; expected keys and values.")
+    return metrics
+
+
+def describe_weights(folder: Path) -> tuple[int, str]:
+    """Number of parameters and dtype, from the headers of the safetensors files.
+
+    Raises:
+        ValueError: weights are missing, pickled or corrupt.
+    """
+    parameters, dtypes = 0, set()
+    for name, shape, dtype in _tensors(folder):
+        if not _BUFFER.search(name):
+            parameters += math.prod(shape)
+            dtypes.add(_DTYPES.get(dtype, dtype))
+    return parameters, " and ".join(sorted(dtypes))
+
+
+def hash_weights(folder: Path) -> dict[str, str]:
+    """SHA-256 of every weight file, by name.
+
+    Raises:
+        ValueError: weights are missing, pickled or corrupt.
+    """
+    digests = {}
+    for path in weight_files(Source(label=str(folder), folder=folder)):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON for people: lists of numbers on one line."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    # a line break inside brackets cannot be part of a string, for JSON writes it as \n there
+    text = re.sub(
+        r"\[\n[-+.\deE,\s]+\]", lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text
+    )
+    write_whole(path, text + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that its file holds the old or the new one, and nothing half-written stays."""
+    unfinished = path.parent / f".{path.name}.unfinished"
+    try:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, list[int], str]]:
+    from safetensors import safe_open
+
+    for path in weight_files(Source(label=str(folder), folder=folder)):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no mapping
+                tensor = file.get_slice(name)
+                yield name, tensor.get_shape(), tensor.get_dtype()
+
+
+def _check_form(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a configuration whose classes or image size are not what transformers writes."""
+    names, size = config.get("id2label") or {}, config.get("image_size")
+    if not isinstance(names, Mapping) or not all(str(index).isdecimal() for index in names):
+        raise ValueError(f"id2label in {CONFIG_NAME} of {folder} is no list of names by number.")
+    sizes = size if isinstance(size, list) else [] if size is None else [size]
+    if not all(isinstance(length, int) and length > 0 for length in sizes):
+        raise ValueError(f"image_size in {CONFIG_NAME} of {folder} is {size!r}; expected pixels.")
+
+
+def _family(config: Mapping[str, Any]) -> Family | None:
+    """The zoo's family of a model type: ours with the prefix, transformers' own without."""
+    model_type = str(config.get("model_type", ""))
+    family = FAMILIES.get(model_type.removeprefix("hfvf_"))
+    return family if family is not None and family.native == model_type.startswith("hfvf_") else None
+
+
+# Names of a model's classes.
+
+
+def label_names(config: Any) -> dict[int, str]:
+    """Names of the classes by index; transformers' PVT has none unless it was given some."""
+    return dict(sorted((config.id2label or {index: f"LABEL_{index}" for index in range(config.num_labels)}).items()))

@@ -8,8 +8,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id, yaml_dump
 
-from .facts import Facts
-from .folders import EVAL_RESULTS_FOLDER
+from .facts import EVAL_RESULTS_FOLDER, Facts
 from .formatting import count_of
 
 # figure of metrics.json, metric type of the Hub, name, arguments

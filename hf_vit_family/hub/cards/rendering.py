@@ -13,9 +13,8 @@ from ..licenses import LICENSES
 from . import formatting
 from .facts import Facts
 from .formatting import code, count_of, decimal, escaped, hub_data, hub_model, link, percent, plain, whole
-from .limits import data_name, limits_of, use_of
 from .metadata import card_data, is_hub_id, published_datasets, short_title, title_of
-from .training import provenance, training_of
+from .paragraphs import data_name, limits_of, provenance, training_of, use_of
 
 TEMPLATE = "model_card.md.jinja"
 MOST_CLASSES_SHOWN = 20

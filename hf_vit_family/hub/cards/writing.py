@@ -8,17 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
+
 from ...sources import CONFIG_NAME
 from ..licenses import check_license, find_conflict, find_license
-from .checking import find_figures
-from .facts import CHOICES, Facts
-from .folders import CARD_NAME, CONFUSION_NAME, METRICS_NAME, hash_weights, read_folder, write_json, write_whole
+from .checking import Card, find_figures, take_apart
+from .facts import (
+    CARD_NAME,
+    CHOICES,
+    CONFUSION_NAME,
+    METRICS_NAME,
+    Facts,
+    hash_weights,
+    read_folder,
+    write_json,
+    write_whole,
+)
 from .gathering import gather
-from .metadata import eval_result_files, is_hub_id
-from .own_parts import with_own_parts
-from .pictures import draw_confusion_picture
+from .metadata import card_data, eval_result_files, is_hub_id
 from .rendering import render
-from .sections import Card, take_apart
 
 
 def folder_card(folder: str | os.PathLike) -> str:
@@ -244,3 +252,56 @@ def _write(folder: Path, facts: Facts, before: Facts, earlier: Card | None) -> P
     write_json(folder / METRICS_NAME, facts.metrics)
     write_whole(folder / CARD_NAME, text)
     return folder / CARD_NAME
+
+
+# What an author added to a card, kept when it is written anew.
+
+
+def with_own_parts(text: str, earlier: Card | None, before: Facts) -> str:
+    """A generated card with the sections, front matter keys and tags that an author added to an earlier one.
+
+    Args:
+        text: of the new card.
+        earlier: the card that is replaced, None for none.
+        before: what that card was made from; what follows from it is no author's.
+    """
+    if earlier is None:
+        return text
+    card, generated = ModelCard(text), card_data(before).to_dict()
+    now = card.data.to_dict()
+    for key, value in earlier.metadata.items():
+        if key not in now and key not in generated:
+            card.data[key] = value
+    tags = earlier.metadata.get("tags")
+    if isinstance(tags, list):
+        known = {*card.data.tags, *generated["tags"], "custom_code"}
+        card.data.tags = [*card.data.tags, *(tag for tag in tags if tag not in known)]
+    for heading, body in earlier.own():
+        card.text = f"{card.text.rstrip()}\n\n## {heading}\n\n{body}\n"
+    return str(card)
+
+
+# The picture beside a card.
+
+
+def draw_confusion_picture(facts: Facts, path: Path) -> bool:
+    """Draw the confusion matrix of the classes that occur; whether there is one.
+
+    Raises:
+        ImportError: matplotlib or another part of training is not installed.
+    """
+    matrix = facts.section("evaluation").get("confusion_matrix")
+    if not matrix:
+        return False
+    try:
+        import numpy as np
+
+        from ...training.reporting.pictures import draw_confusion
+    except ImportError as error:
+        raise ImportError(f"{error}; the confusion picture needs pip install 'hf_vit_family[training]'.") from None
+    counted = np.array(matrix)
+    names = list(facts.section("evaluation")["per_class"])
+    occurring = np.flatnonzero(counted.sum(0) + counted.sum(1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_confusion(counted[np.ix_(occurring, occurring)], [names[index] for index in occurring], path)
+    return True

@@ -2,7 +2,7 @@
 """From a folder to a repository of the Hub: what may go there, what changes there, and the one commit that does it."""
 
 from .publish import publish
-from .result import Published
 from .space import publish_space
+from .transfer import Published
 
 __all__ = ["Published", "publish", "publish_space"]

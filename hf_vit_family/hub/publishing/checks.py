@@ -1,12 +1,25 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What may not be published; every problem is one plain sentence that names the file, and the line of a text."""
 
+import json
 import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from .files import MODEL_HIDDEN, SPACE_HIDDEN, FolderContent, LocalFile, folder_content
-from .local_paths import find_local_paths, known_paths
-from .tokens import find_tokens
+from ..remote_code import MODELS_FOLDER, as_python_reads, referenced_modules, released_code, remote_code_files
+from ..repository_files import (
+    COMPILED_ENDINGS,
+    HEAD_BYTES,
+    PICKLE,
+    PICKLE_ENDINGS,
+    SAFETENSORS_HEADER_LIMIT,
+    content_kind,
+)
+from ..verification import fetched_kernels, named_code
+from .transfer import MODEL_HIDDEN, SPACE_HIDDEN, FolderContent, LocalFile, folder_content
 
 _SHOWN = 3
 _CARD = "README.md"
@@ -24,7 +37,6 @@ def checked_model(folder: Path) -> FolderContent:
     refuse(folder, _incomplete(folder))
     refuse(folder, _broken_weights(content.files, folder))
     refuse(folder, text_problems(content.files, folder))
-    from .code import code_problems
 
     refuse(folder, code_problems(content.files, folder))
     from ..cards import check_card
@@ -54,7 +66,6 @@ def refuse(folder: Path, problems: list[str]) -> None:
 
 def text_problems(files: tuple[LocalFile, ...], folder: Path, container: bool = False) -> list[str]:
     """Tokens in any file and local paths in any text, with their lines."""
-    from .content import SAFETENSORS, readable
 
     known = known_paths(folder)
     problems = []
@@ -79,7 +90,6 @@ def text_problems(files: tuple[LocalFile, ...], folder: Path, container: bool = 
 
 
 def _unsafe(files: tuple[LocalFile, ...], space: bool = False) -> list[str]:
-    from .content import unsafe_kind
 
     kinds = {file.path: unsafe_kind(file, space) for file in files}
     expected = "" if space else "; expected weights as safetensors, and text beside them"
@@ -98,7 +108,6 @@ def _incomplete(folder: Path) -> list[str]:
 
 def _broken_weights(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
     from ...sources import Source, check_safetensors, weight_files
-    from .content import SAFETENSORS
 
     try:
         weight_files(Source(label=str(folder), folder=folder))
@@ -108,3 +117,194 @@ def _broken_weights(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+# Finds what looks like a token, a password or a private key.
+
+
+_START = rb"(?<![A-Za-z0-9])"
+_PATTERNS = {
+    "a Hugging Face token": _START + rb"(?:hf_(?:oauth_)?[A-Za-z0-9]{30,}|api_org_[A-Za-z0-9]{30,})",
+    "an AWS access key": _START + rb"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    "a GitHub token": _START + rb"(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
+    "a GitLab token": _START + rb"glpat-[A-Za-z0-9_-]{20,}",
+    "an API key (sk-...)": _START + rb"sk-(?:[A-Za-z0-9]{20,}|(?:proj|svcacct|admin|ant)-[A-Za-z0-9_-]{20,})",
+    "a Google API key": _START + rb"AIza[A-Za-z0-9_-]{35}",
+    "a Slack token": _START + rb"xox[abprs]-[A-Za-z0-9-]{10,}",
+    "a token of the package index": _START + rb"pypi-AgEI[A-Za-z0-9_-]{40,}",
+    "a private key": rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----",
+    "an address with a password": rb"[a-z]{2,8}://[^\s/@:\"'<>{}]{1,100}:[^\s/@\"'<>{}]{3,200}@[A-Za-z0-9]",
+}
+_COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+
+
+def find_tokens(data: bytes) -> Iterator[tuple[int, str]]:
+    """Lines with tokens, counted from one, and the tokens' kinds; never a token itself."""
+    for kind, pattern in _COMPILED.items():
+        for match in pattern.finditer(data):
+            yield data.count(b"\n", 0, match.start()) + 1, kind
+
+
+# Finds absolute paths of somebody's machine in a text.
+
+
+_ADDRESS = re.compile(rb"\b(?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>)\]]*", re.IGNORECASE)
+# what stands before a slash that is in the middle of something: a longer or relative path, a closing bracket
+_BEFORE = rb"(?<![\w.~\\/)}\]$%*-])"
+_HOLDERS = (
+    rb"home|Users|Volumes|tmp|private|var/(?:tmp|folders|lib)|mnt|media|opt|srv|data|datasets|storage|export|exports|"
+    rb"scratch|work|workspace|workspaces|workdir|projects?|shared?|content|kaggle|nfs|gpfs|lustre|efs|fsx|raid|cluster|"
+    rb"app|builds|github/workspace|teamspace|dbfs|dev/shm|run/media|usr/(?:home|local)|(?:disk|ssd|vol|home|data|mnt)\d+"
+)
+_POSIX = re.compile(_BEFORE + rb"/(?:(?:" + _HOLDERS + rb")/[\w.~@+-]|root(?![\w.-]))")
+_FILE_ADDRESS = re.compile(rb"file:///[\w.]", re.IGNORECASE)
+_WINDOWS = re.compile(
+    rb"(?<![A-Za-z0-9])[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings|home|temp|tmp|data|datasets|work|projects?|"
+    rb"ProgramData|Program Files|Windows)(?:[\\/]|\b)",
+    re.IGNORECASE,
+)
+# below other folders of a drive, with two backslashes at least: one may be that of a line break
+_DRIVE = re.compile(rb"(?<![A-Za-z0-9])[C-HS-Z]:\\{1,2}[\w .-]+\\{1,2}\w")
+# paths inside the container that every Docker Space runs as
+_CONTAINER = re.compile(rb"/(?:home/user|app)(?![\w.-])")
+
+
+def find_local_paths(
+    data: bytes, known: tuple[bytes, ...] = (), container: bool = False, image: bool = False
+) -> Iterator[tuple[int, bytes]]:
+    """Lines with local paths, counted from one, and the paths' first characters.
+
+    Args:
+        data: the text.
+        known: paths of this machine, as `known_paths` gives them.
+        container: whether the text is of a Space, where paths below /home/user and /app are those of its
+            container.
+        image: whether the text builds that container, where POSIX paths are none of a machine unless it is this one.
+    """
+    # JSON may write a slash with a backslash before it
+    text = _ADDRESS.sub(lambda match: b" " * len(match[0]), data.replace(rb"\/", b"/"))
+    general = (_FILE_ADDRESS, _WINDOWS, _DRIVE) if image else (_POSIX, _FILE_ADDRESS, _WINDOWS, _DRIVE)
+    for pattern in (*general, *map(_exactly, known)):
+        for match in pattern.finditer(text):
+            if not (container and _CONTAINER.match(text, match.start())):
+                yield text.count(b"\n", 0, match.start()) + 1, _whole(text, match.start())
+
+
+def known_paths(folder: Path) -> tuple[bytes, ...]:
+    """Folders of this machine that no text may name; those right below the root are too common as words."""
+    places = [folder, folder.parent, Path.cwd(), Path(tempfile.gettempdir())]
+    with suppress(RuntimeError):  # an account without a home, as in some containers
+        places.append(Path.home())
+    found = {path for place in places for path in (place.absolute(), place.resolve()) if len(path.parts) > 2}
+    return tuple(sorted(map(os.fsencode, found)))
+
+
+def _exactly(path: bytes) -> re.Pattern[bytes]:
+    return re.compile(_BEFORE + re.escape(path) + rb"(?![\w-])")
+
+
+def _whole(text: bytes, start: int) -> bytes:
+    return re.compile(rb"[^\s\"'\x60<>|,;)\]}]{1,80}").match(text, start)[0]
+
+
+# What a file says: its bytes where it is text, the header of safetensors, and whether it can run code when read.
+
+
+SAFETENSORS = ".safetensors"
+
+
+def readable(file: LocalFile) -> tuple[bytes, bool]:
+    """The bytes of a file that can hold words, and whether they are text: of safetensors only the header, as text."""
+    if file.path.endswith(SAFETENSORS):
+        with file.source.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            return stream.read(min(length, SAFETENSORS_HEADER_LIMIT)), True
+    data = file.source.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace").encode(), True
+    return (data, True) if b"\0" not in data else _without_zeros(data)
+
+
+def _without_zeros(data: bytes) -> tuple[bytes, bool]:
+    """Bytes without zeros, which stand in UTF-16 or hide a text; it is one where the rest is valid UTF-8."""
+    rest = data.replace(b"\0", b"")
+    try:
+        rest.decode("utf-8")
+    except UnicodeDecodeError:
+        return rest, False
+    return rest, True
+
+
+def unsafe_kind(file: LocalFile, space: bool = False) -> str | None:
+    """What kind of file it is that may not be published, as a phrase; None for any other.
+
+    Args:
+        file: judged by its name and by its content.
+        space: whether it is part of a Space, which may hold archives.
+    """
+    name = file.path.lower()
+    if name.endswith(PICKLE_ENDINGS):
+        return "named like a pickle, which can run code when it is read"
+    if name.endswith(COMPILED_ENDINGS):
+        return "named like machine code"
+    with file.source.open("rb") as stream:
+        kind = content_kind(stream.read(HEAD_BYTES))
+    return kind if kind == PICKLE or not space else None
+
+
+# Whether the Python files of a folder are those of this package.
+
+
+# a class of a Python file beside it, as `auto_map` names it
+_OWN_CLASS = re.compile(r"\w+\.\w+")
+
+
+def code_problems(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+    """What differs from the package's own model code, one sentence each; empty where nothing does."""
+    code = {file.path: file.source.read_bytes() for file in files if file.path.lower().endswith((".py", ".pyw"))}
+    return _differences(code) + _references(files, folder)
+
+
+def _differences(code: dict[str, bytes]) -> list[str]:
+    problems, other_code = [], False
+    for path, data in code.items():
+        own = MODELS_FOLDER / path
+        if "/" in path or not own.is_file():
+            problems.append(f"{path} is no file of this package; a model repository carries its code and no other.")
+            other_code = True
+        elif own.read_bytes() != data:
+            alone = as_python_reads(own.read_bytes()) == as_python_reads(data)
+            how = " in line ends or a byte-order mark alone; export the model again" if alone else ""
+            problems.append(f"{path} differs from the file of this package{how}.")
+            other_code |= not alone
+    common = released_code(code).common if other_code else ()
+    if common and not any("/" in path for path in code):
+        return [f"The Python files are those of release {common[-1]}, not of this one; export the model again."]
+    return problems
+
+
+def _references(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+    """What JSON files make transformers load as code and the folder does not hold, at any depth and under any name."""
+    problems = []
+    for file in files:
+        if not file.path.endswith(".json"):
+            continue
+        try:
+            documents = {file.path: json.loads(file.source.read_text(encoding="utf-8"))}
+        except (ValueError, RecursionError):
+            problems.append(f"{file.path} is no JSON.")
+            continue
+        references = [value for _, value in named_code(documents)]
+        foreign = next((value for value in references if not _OWN_CLASS.fullmatch(value)), None)
+        if foreign is not None:
+            problems.append(f"auto_map of {file.path} names {foreign}, which is no module of this folder.")
+            continue
+        problems += [
+            f"{where} is {value}, which makes transformers fetch code from the Hub."
+            for where, value in fetched_kernels(documents)
+        ]
+        try:
+            remote_code_files(referenced_modules(references), folder)
+        except (ValueError, SyntaxError) as error:
+            problems.append(f"auto_map of {file.path}: {str(error).replace(str(folder), 'the folder')}")
+    return list(dict.fromkeys(problems))

@@ -6,13 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...models.compat import HFVF_VERSION
-from .account import account_name, client, full_id, writing_token
-from .calls import Hub, Progress
+from .calls import Hub, Progress, account_name, client, full_id, writing_token
 from .checks import checked_model
-from .collection import add_to_collection, check_collection
-from .result import Published
-from .settings import change_settings
-from .transfer import Target, Transfer
+from .transfer import Published, Target, Transfer, add_to_collection, change_settings, check_collection
 
 GATED = ("auto", "manual")
 
@@ -111,7 +107,7 @@ def publish(
 
 def _check_named_repository(folder: Path, repo_id: str) -> None:
     """Refuse a card that tells its readers to load another repository, whose code they would trust."""
-    from ..cards.folders import read_metrics
+    from ..cards.facts import read_metrics
 
     stated = read_metrics(folder).get("repo_id")
     if stated and stated.split("/")[-1 - repo_id.count("/") :] != repo_id.split("/"):

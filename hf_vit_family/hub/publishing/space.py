@@ -3,24 +3,21 @@
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...models.compat import HFVF_VERSION
-from .account import account_name, client, full_id, writing_token
-from .calls import Hub, Progress
-from .checks import checked_space, refuse
-from .collection import add_to_collection, check_collection
-from .files import LocalFile
+from .calls import Hub, Progress, account_name, client, full_id, writing_token
+from .checks import checked_space, find_tokens, refuse
 from .publish import check_repository_name
-from .result import Published
-from .settings import change_settings
-from .space_checks import PACKAGE_LINE, space_problems
-from .tokens import find_tokens
-from .transfer import Target, Transfer
-from .wheel import build_wheel, checkout
+from .transfer import LocalFile, Published, Target, Transfer, add_to_collection, change_settings, check_collection
 
 REQUIREMENTS = "requirements.txt"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -161,3 +158,150 @@ def _set_environment(
                 hub.call(hub.api.add_space_variable, result.repo_id, key=key, value=value)
                 settings.append(f"variable {key}")
     return replace(result, settings=tuple(settings))
+
+
+# What a Space needs to start: its front matter, Dockerfile and requirements.
+
+
+COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+NEEDED = ("README.md", "Dockerfile", "requirements.txt", "app.py")
+_LONGEST_DESCRIPTION = 60  # characters; the Hub refuses more
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# the line of requirements.txt that stands for this package, with its extras
+PACKAGE_LINE = re.compile(r"^hf[_-]vit[_-]family[ \t]*(\[[\w, -]*\])?[ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+def space_problems(folder: Path) -> list[str]:
+    """What would keep a Docker Space from being created or from starting, one sentence each."""
+    missing = [f"It holds no {name}." for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        return missing
+    front_matter, problems = _front_matter(folder / "README.md")
+    if not problems:
+        problems = _front_matter_problems(front_matter)
+        problems += _dockerfile_problems((folder / "Dockerfile").read_text(encoding="utf-8"), front_matter)
+    requirements = (folder / "requirements.txt").read_text(encoding="utf-8")
+    if len(PACKAGE_LINE.findall(requirements)) != 1:
+        problems.append(
+            "requirements.txt does not name hf_vit_family on one line, which publishing replaces by the wheel it adds."
+        )
+    return problems
+
+
+def _front_matter(path: Path) -> tuple[dict[str, Any], list[str]]:
+    import yaml
+    from huggingface_hub import metadata_load
+
+    try:
+        content = metadata_load(path)
+    except (ValueError, yaml.YAMLError) as error:
+        return {}, [f"README.md has a front matter that is no YAML ({str(error).splitlines()[0]})."]
+    if not content:
+        return {}, ["README.md starts with no front matter (--- lines with title, sdk, app_port)."]
+    return content, []
+
+
+def _front_matter_problems(values: dict[str, Any]) -> list[str]:
+    problems = [
+        f"README.md states no {key} in its front matter."
+        for key in ("title", "license", "short_description")
+        if not isinstance(values.get(key), str) or not values[key].strip()
+    ]
+    if values.get("sdk") != "docker":
+        problems.append(f"README.md states sdk: {values.get('sdk')}; expected docker.")
+    port = values.get("app_port")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        problems.append(f"README.md states app_port: {port}; expected the port that the app listens on, such as 8501.")
+    description = values.get("short_description")
+    if isinstance(description, str) and len(description) > _LONGEST_DESCRIPTION:
+        problems.append(
+            f"README.md has a short_description of {len(description)} characters; the Hub takes {_LONGEST_DESCRIPTION}."
+        )
+    for key in ("colorFrom", "colorTo"):
+        if key in values and values[key] not in COLOURS:
+            problems.append(f"README.md states {key}: {values[key]}; expected one of {', '.join(COLOURS)}.")
+    models = values.get("models", [])
+    if not isinstance(models, list) or not all(isinstance(name, str) and _HUB_ID.fullmatch(name) for name in models):
+        problems.append(f"README.md states models: {models}; expected a list of Hub ids (organisation/model).")
+    return problems
+
+
+def _dockerfile_problems(text: str, values: dict[str, Any]) -> list[str]:
+    problems = []
+    port = values.get("app_port")
+    if not re.search(rf"(?<!\d){port}(?!\d)", text):
+        problems.append(f"Dockerfile does not mention port {port}, which README.md states as app_port.")
+    install = re.search(r"^\s*RUN\b.*(?:\\\n.*)*requirements\.txt", text, re.MULTILINE)
+    copied = [
+        line.split()[1:-1]
+        for line in text[: install.start() if install else len(text)].splitlines()
+        if _COPY.match(line)
+    ]
+    if not any(source in (".", "./") or source.endswith(".whl") for sources in copied for source in sources):
+        problems.append(
+            "Dockerfile does not copy the wheel before it installs requirements.txt; expected "
+            "`COPY requirements.txt *.whl ./` there."
+        )
+    return problems
+
+
+_COPY = re.compile(r"\s*(?:COPY|ADD)\s")
+
+
+# Builds this package's wheel from its checkout: it stands on no package index, so a Space carries it along.
+
+
+_TIMEOUT = 600  # seconds
+# the same sources give the same bytes, so that publishing them again changes nothing
+_EPOCH = "1580601600"
+
+
+def checkout() -> Path:
+    """The folder with the sources of this package.
+
+    Raises:
+        ValueError: the package was installed without them.
+    """
+    root = Path(__file__).resolve().parents[3]
+    try:
+        name = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError):
+        name = None
+    if name != "hf_vit_family":
+        raise ValueError(
+            "A Space is published from a checkout of hf_vit_family, whose wheel it carries; this one is installed "
+            "without its sources."
+        )
+    return root
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel into a folder, with pip or, where there is none, uv; both ask the package index for hatchling.
+
+    Raises:
+        ValueError: no checkout, neither pip nor uv, or the build fails.
+    """
+    root = checkout()
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--wheel-dir", str(folder), str(root)]
+    elif (uv := shutil.which("uv")) is not None:
+        command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(root)]
+    else:
+        raise ValueError("A wheel of this package cannot be built: there is neither pip nor uv here.")
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+    built = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_TIMEOUT,
+        check=False,
+        cwd=folder,
+    )
+    wheels = sorted(folder.glob("hf_vit_family-*.whl"))
+    if built.returncode != 0 or len(wheels) != 1:
+        reason = (built.stderr.strip().splitlines() or ["no wheel came out"])[-1]
+        raise ValueError(f"The wheel of this package cannot be built: {reason}")
+    return wheels[0]
