@@ -18,8 +18,7 @@ from hf_vit_family.inspection import (
     occlusion_map,
     receptive_field,
 )
-from hf_vit_family.inspection.batch_norms import exact_gradients
-from hf_vit_family.inspection.capture import capture_attention
+from hf_vit_family.inspection.capture import capture_attention, exact_gradients
 from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.patches import (
     fill_patches,

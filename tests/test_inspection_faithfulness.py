@@ -23,10 +23,15 @@ from hf_vit_family.inspection import (
     score_faithfulness,
 )
 from hf_vit_family.inspection.comparison import as_record, comparison_summary, comparison_table
-from hf_vit_family.inspection.faithfulness import as_table, curve_areas
-from hf_vit_family.inspection.intervals import mean_interval, rank_correlation
-from hf_vit_family.inspection.pointing import pointing_table
-from hf_vit_family.inspection.randomisation import randomised, sanity_table
+from hf_vit_family.inspection.faithfulness import (
+    as_table,
+    curve_areas,
+    mean_interval,
+    pointing_table,
+    randomised,
+    rank_correlation,
+    sanity_table,
+)
 
 
 def patch_model(weights, sharpness=1.0):

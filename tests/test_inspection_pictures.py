@@ -260,4 +260,4 @@ def test_looking_inside_needs_no_matplotlib(monkeypatch):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     importlib.import_module("hf_vit_family.inspection.views")
-    assert "hf_vit_family.inspection.pictures.plots" in sys.modules
+    assert "hf_vit_family.inspection.pictures" in sys.modules

@@ -8,9 +8,15 @@ from test_inspection_faithfulness import bright_images, fixed_map, patch_model
 from zoo_models import TINY, shown, tiny_model
 
 from hf_vit_family.inspection import corruption_scores, occlusion_map, patch_drop, patch_shuffle, shown_images
-from hf_vit_family.inspection.corruptions import CORRUPTIONS, as_processed, corruption_table
 from hf_vit_family.inspection.patches import random_orders
-from hf_vit_family.inspection.probes import drop_table, shuffle_patches, shuffle_table
+from hf_vit_family.inspection.probes import (
+    CORRUPTIONS,
+    as_processed,
+    corruption_table,
+    drop_table,
+    shuffle_patches,
+    shuffle_table,
+)
 
 
 def processor_of(family):

@@ -31,7 +31,7 @@ from hf_vit_family.inspection import (
     rollout_from,
     token_similarity,
 )
-from hf_vit_family.inspection.state import evaluating_eagerly
+from hf_vit_family.inspection.capture import evaluating_eagerly
 
 GRADIENTS = ["attention_rollout", "gradient_rollout", "legrad", "grad_cam", "input_gradient"]
 LOOKS = {

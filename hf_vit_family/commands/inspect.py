@@ -63,8 +63,7 @@ def inspect(
     PoolFormer; grad-cam, input-gradient, occlusion, pca, similarity, logit-lens, receptive-field and cka of any family;
     filters, positions and bias where weights have them.
     """
-    from ..inspection.pictures import THEMES
-    from ..inspection.pictures.saving import FORMATS
+    from ..inspection.pictures import FORMATS, THEMES
     from ..inspection.views import METHODS
 
     for value, known, what in ((theme, THEMES, "--theme"), (arrays, FORMATS, "--arrays")):
@@ -234,7 +233,7 @@ def _write(method: "Method", request: "Request", output: Path, theme: str, array
 
 def _write_overview(known: "list[Method]", request: "Request", output: Path, theme: str, arrays: str) -> None:
     """Every method that fits, and a page of all pictures."""
-    from ..inspection.views.page import render
+    from ..inspection.views import render
 
     written, left_out = [], []
     for method in known:

@@ -2,25 +2,14 @@
 """Looking inside every family: one call for all of them."""
 
 from .cka import layer_similarity, linear_cka
-from .class_gradients import grad_cam, input_gradient
 from .comparison import compare_explanations
-from .components import feature_colours, patch_filters
-from .corruptions import corruption_scores
-from .explanations import EXPLANATIONS, fitting_explanations
-from .faithfulness import score_faithfulness
-from .hidden import block_names, hidden_maps
-from .legrad import legrad
-from .logit_lens import logit_lens
-from .occlusion import occlusion_map
-from .pointing import pointing_game
-from .positions import position_similarity, relative_position_bias
-from .probes import patch_drop, patch_shuffle
-from .randomisation import randomisation_check
-from .raw import attention_distance, attention_map
-from .receptive_field import receptive_field
-from .rollout import attention_rollout, gradient_rollout, mixing_map, rollout_from
+from .explanations import EXPLANATIONS, fitting_explanations, grad_cam, input_gradient, legrad, occlusion_map
+from .faithfulness import pointing_game, randomisation_check, score_faithfulness
+from .hidden import block_names, feature_colours, hidden_maps, logit_lens, patch_filters, token_similarity
+from .positions import position_similarity, receptive_field, relative_position_bias
+from .probes import corruption_scores, patch_drop, patch_shuffle
+from .rollout import attention_distance, attention_map, attention_rollout, gradient_rollout, mixing_map, rollout_from
 from .shown import shown_images
-from .token_similarity import token_similarity
 
 __all__ = [
     "EXPLANATIONS",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .checks import check_classifier
+from .capture import check_classifier
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from .anatomy import ANATOMIES, find_anatomy
-from .checks import check_pixel_values
+from .capture import check_pixel_values, evaluating, hooked, undisturbed
 from .hidden import choose_blocks, hidden_maps
-from .state import evaluating, hooked, undisturbed
 
 Layers = Sequence[int | str] | None
 

@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .explanations import BASELINES, Explain
-from .faithfulness import STEPS, Faithfulness, score_faithfulness
-from .intervals import markdown_table
+from .capture import undisturbed
+from .explanations import BASELINES, Explain, predict
+from .faithfulness import STEPS, Faithfulness, SanityCheck, markdown_table, randomisation_check, score_faithfulness
 from .patches import GRID
-from .probabilities import predict
-from .randomisation import SanityCheck, randomisation_check
-from .state import undisturbed
 
 
 @dataclass(frozen=True)

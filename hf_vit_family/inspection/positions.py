@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from ..models.relative_position import relative_log_coordinates
 from .anatomy import find_anatomy
-from .checks import check_indices, is_whole
-from .state import undisturbed
+from .capture import check_differentiable, check_indices, check_pixel_values, check_query, is_whole, undisturbed
+from .hidden import run_blocks
 
 
 @undisturbed
@@ -152,3 +152,69 @@ def _of_maxvit(module: nn.Module, window: tuple[int, int]) -> torch.Tensor:
     coordinates = relative_log_coordinates(window, position.fc1.weight.device).to(position.fc1.weight.dtype)
     table = position.fc2(position.fc1(coordinates).relu())
     return table.T.reshape(-1, height, width).flip(1, 2)
+
+
+# Which pixels move a token: the effective receptive field.
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The pixels that one token of a block depends on.
+
+    Attributes:
+        name: of the block.
+        token: (row, column) of the token.
+        grid: (height, width) of the block's map.
+        values: (height, width) in pixels, float32, not negative, summing to one.
+    """
+
+    name: str
+    token: tuple[int, int]
+    grid: tuple[int, int]
+    values: torch.Tensor
+
+
+@undisturbed
+def receptive_field(
+    model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    layers: Sequence[int] | None = None,
+    query: tuple[int, int] | None = None,
+) -> list[ReceptiveField]:
+    """Size of the gradient of a token by each pixel: summed over colours, mean over images.
+
+    Source: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (2016),
+    section 2; the gradient's size is taken here in each image, so that images do not cancel. Of a token's channels the
+    sum with alternating signs is differentiated: behind a layer norm, as in Swin V2, the plain sum is the same for
+    every image, and its gradient nothing but rounding.
+
+    Args:
+        model: an image classifier of one of the thirteen families; it stays as it is.
+        pixel_values: (batch, channels, height, width); more images give a smoother field.
+        layers: indices of blocks, negative ones from the last; all where None.
+        query: (row, column) of the token in each block's map; the one right below the middle where None.
+
+    Raises:
+        ValueError: as `hidden_maps`; or a token that a block does not have.
+    """
+    find_anatomy(model)
+    check_pixel_values(pixel_values)
+    check_differentiable(model)
+    fields = []
+    with torch.enable_grad():
+        pixels = pixel_values.detach().clone().requires_grad_()
+        maps = run_blocks(model, pixels, layers)
+        for hidden in maps:
+            height, width = hidden.tokens.shape[1:3]
+            row, column = (height // 2, width // 2) if query is None else check_query(query)
+            if not (0 <= row < height and 0 <= column < width):
+                raise ValueError(
+                    f"query {query} was given; {hidden.name} has {height} x {width} tokens, counted from (0, 0)."
+                )
+            token = hidden.tokens[:, row, column]
+            difference = token[:, ::2].sum() - token[:, 1::2].sum()
+            (gradient,) = torch.autograd.grad(difference, pixels, retain_graph=True)
+            size = gradient.abs().sum(1).mean(0).float()
+            total = size.sum().clamp(min=torch.finfo(torch.float32).tiny)
+            fields.append(ReceptiveField(hidden.name, (row, column), (height, width), size / total))
+    return fields

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .state import undisturbed
+from .capture import undisturbed
 
 
 @undisturbed

@@ -6,12 +6,15 @@ tokens' shares of the classified vector (rollout), one layer's attention alone (
 (attention distance).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
 
-from .operators import attend, partition, stencil_of, unite
+from ..models.layers import grid_partition, grid_reverse, pad_to_multiple, window_partition, window_reverse
 
 
 class Walk:
@@ -91,3 +94,123 @@ class Walk:
             self.left = tokens
         self.position += 1
         return tokens
+
+
+# What layers do to a map of one number a token: linear steps, of which the mixing of a whole model is made.
+
+
+PARTITIONS = {"window": (window_partition, window_reverse), "grid": (grid_partition, grid_reverse)}
+
+
+def attend(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    weights: torch.Tensor,
+    real: torch.Tensor | None = None,
+    residual: bool = True,
+) -> torch.Tensor:
+    """Attention with its residual: the rows of `weights + I`, normalised.
+
+    Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers" (2020), section 3.
+
+    Args:
+        queries: (rows, Q), the queries' own values.
+        keys: (rows, K).
+        weights: (rows, Q, K), one matrix for all heads.
+        real: (rows, K), 1 at keys that are tokens of the image, 0 at padding, which counts for nothing; None for all.
+        residual: False for the attention alone.
+    """
+    if real is not None:
+        weights = weights * real[:, None]
+    mixed = (weights @ keys[..., None])[..., 0]
+    return (queries + mixed) / (1 + weights.sum(-1)) if residual else mixed.expand(queries.shape)
+
+
+def partition(tokens: torch.Tensor, size: tuple[int, int], kind: str = "window", shift: int = 0) -> torch.Tensor:
+    """A map (B, H, W), rolled up and left by `shift` and padded with zeros, as windows or grid cells (rows, N)."""
+    cut, _ = PARTITIONS[kind]
+    padded = pad_to_multiple(tokens[..., None], size)
+    return cut(padded.roll((-shift, -shift), (1, 2)), size)[..., 0]
+
+
+def unite(
+    windows: torch.Tensor, shape: tuple[int, int, int], size: tuple[int, int], kind: str = "window", shift: int = 0
+) -> torch.Tensor:
+    """The way back from `partition` to a map of the shape (B, H, W)."""
+    _, join = PARTITIONS[kind]
+    _, height, width = shape
+    padded = (height + -height % size[0], width + -width % size[1])
+    return join(windows[..., None], size, *padded).roll((shift, shift), (1, 2))[:, :height, :width, 0]
+
+
+def stencil(
+    tokens: torch.Tensor,
+    kernel: int | tuple[int, int],
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, ...] = 0,
+) -> torch.Tensor:
+    """A convolution as rollout sees it: each output looks evenly at the real tokens under its kernel.
+
+    What a convolution's channels do with them is not a matter of attention; an even stencil says where it can look and
+    no more.
+
+    Args:
+        tokens: (B, H, W).
+        kernel, stride: in tokens.
+        padding: rows and columns at all sides, or (left, right, top, bottom).
+    """
+    kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+    if isinstance(padding, int):
+        padding = (padding,) * 4
+    elif len(padding) == 2:  # as a convolution has it: rows, columns
+        padding = (padding[1], padding[1], padding[0], padding[0])
+    ones = tokens.new_ones(1, 1, *kernel)
+    total = F.conv2d(F.pad(tokens[:, None], padding), ones, stride=stride)
+    count = F.conv2d(F.pad(tokens.new_ones(1, 1, *tokens.shape[1:]), padding), ones, stride=stride)
+    return (total / count)[:, 0]
+
+
+def stencil_of(convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
+    """The `stencil` of a layer; one of 1x1 leaves the map as it is."""
+    if convolution.kernel_size == (1, 1) and convolution.stride == (1, 1):
+        return tokens
+    return stencil(tokens, convolution.kernel_size, convolution.stride, convolution.padding)
+
+
+def with_residual(tokens: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+    """A branch beside its residual, half each."""
+    return (tokens + branch) / 2
+
+
+def convolved_side(side: int, kernel: int, stride: int, padding: int = 0) -> int:
+    """The side of a map after a convolution, rounded down."""
+    return (side + 2 * padding - kernel) // stride + 1
+
+
+# What rollout needs to know of a family.
+
+
+def _as_it_is(weights: torch.Tensor) -> torch.Tensor:
+    return weights
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A family's attention graph.
+
+    Attributes:
+        layers: the attention modules of a model in the order they run.
+        grid: (height, width) in tokens of the first attention layer, for an image of (height, width) pixels.
+        mix: what becomes of one number a token on its way to the vector that is classified: a linear map of the tokens
+            (batch, grid height, grid width) to (batch,), given the model, the walk with the attention matrices, and a
+            number for tokens that are no part of the image (class tokens).
+        standard: what the softmax gave, as (rows, heads, queries, keys); one query stands for all where all share it.
+        classic: whether all tokens attend to all in every layer, so that the published variants of rollout (other
+            fusions of heads, discarding) are defined.
+    """
+
+    layers: Callable[[PreTrainedModel], list[nn.Module]]
+    grid: Callable[[PreTrainedModel, tuple[int, int]], tuple[int, int]]
+    mix: Callable[[PreTrainedModel, Walk, torch.Tensor, float], torch.Tensor]
+    standard: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
+    classic: bool = False

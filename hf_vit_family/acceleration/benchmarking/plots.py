@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...inspection.pictures.saving import save_picture
-from ...inspection.pictures.style import THEMES, grid_shape, label, new_figure, plain
+from ...inspection.pictures import THEMES, grid_shape, label, new_figure, plain, save_picture
 from .results import Entry, Results, Row
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@
 `MIXINGS` maps a `model_type` to what rollout needs of it.
 """
 
+from ..walk import Mixing
 from . import cvt, maxvit, mobilevit, swin, twins, vit
-from .base import Mixing
 
 MIXINGS: dict[str, Mixing] = {}
 for _module in (vit, swin, twins, cvt, mobilevit, maxvit):

@@ -5,9 +5,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..operators import convolved_side, stencil_of
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk, convolved_side, stencil_of
 
 
 def _layers(model: PreTrainedModel) -> list[nn.Module]:

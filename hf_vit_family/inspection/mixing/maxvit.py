@@ -6,9 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ...models.modeling_maxvit import HfvfMaxVitMBConv
-from ..operators import stencil, with_residual
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk, stencil, with_residual
 
 
 def _blocks(model: PreTrainedModel) -> list[nn.Module]:

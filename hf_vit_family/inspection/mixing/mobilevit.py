@@ -8,9 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..operators import stencil_of, with_residual
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk, stencil_of, with_residual
 
 
 def _blocks(model: PreTrainedModel) -> list[nn.Module]:

@@ -5,9 +5,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..operators import stencil
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk, stencil
 
 
 def _blocks(model: PreTrainedModel) -> list[nn.Module]:

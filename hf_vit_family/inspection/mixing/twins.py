@@ -7,9 +7,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ...models.modeling_twins import HfvfTwinsLocalAttention
-from ..operators import convolved_side, stencil, stencil_of, with_residual
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk, convolved_side, stencil, stencil_of, with_residual
 
 
 def _twins_blocks(model: PreTrainedModel) -> list[nn.Module]:

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..walk import Walk
-from .base import Mixing
+from ..walk import Mixing, Walk
 
 
 def _layers(model: PreTrainedModel) -> list[nn.Module]:

@@ -12,9 +12,9 @@ import torch
 from transformers import PreTrainedModel
 
 from hf_vit_family.inspection.mixing import MIXINGS
-from hf_vit_family.inspection.raw import Places, find_places
 from hf_vit_family.inspection.walk import Walk
 
+from ...inspection.rollout import Places, find_places
 from .geometry import Mask, View
 from .layers import Layer, mixers
 

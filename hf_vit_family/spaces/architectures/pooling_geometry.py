@@ -5,8 +5,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from hf_vit_family.inspection.operators import stencil, stencil_of, with_residual
-
+from ...inspection.walk import stencil, stencil_of, with_residual
 from .geometry import View, check_query
 from .layers import Layer, mixers
 

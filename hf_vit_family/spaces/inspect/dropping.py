@@ -51,8 +51,8 @@ def drop_patches(
     """
     import torch
 
+    from ...inspection.explanations import predict
     from ...inspection.patches import fill_patches, first_patches, random_orders, rank_patches
-    from ...inspection.probabilities import predict
 
     patches = GRID[0] * GRID[1]
     ranked = random_orders(1, patches, seed)

@@ -58,10 +58,9 @@ def describe_layers(model: "PreTrainedModel", pixel_values: "torch.Tensor") -> t
     Raises:
         ValueError: `pixel_values` of a size that the model does not take.
     """
-    from ...inspection.capture import capture_attention
-    from ...inspection.checks import check_image_size
+    from ...inspection.capture import capture_attention, check_image_size
     from ...inspection.mixing import MIXINGS
-    from ...inspection.raw import find_places
+    from ...inspection.rollout import find_places
 
     model_type = model.config.model_type
     if model_type not in MIXINGS:

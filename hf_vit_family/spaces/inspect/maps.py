@@ -42,7 +42,7 @@ def as_shown(pixel_values: "torch.Tensor", processor: Any) -> np.ndarray:
 
 def predict_image(model: "PreTrainedModel", pixel_values: "torch.Tensor") -> np.ndarray:
     """(classes,), float32: the probabilities of one image (1, channels, height, width)."""
-    from ...inspection.probabilities import predict
+    from ...inspection.explanations import predict
 
     with EXCLUSIVE:
         return predict(model, pixel_values)[0].numpy()

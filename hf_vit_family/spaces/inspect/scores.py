@@ -66,7 +66,7 @@ def score_order(model: "PreTrainedModel", pixel_values: "torch.Tensor", name: st
         ValueError: the method does not fit the model, or the model does not take such an image.
     """
     from ...inspection import score_faithfulness
-    from ...inspection.baselines import centre_gaussian, random_map
+    from ...inspection.explanations import centre_gaussian, random_map
 
     at_once = batch_size(pixel_values)
     if name == RANDOM:
