@@ -17,12 +17,17 @@ pytest.importorskip("altair", reason="the extra spaces brings it")
 
 from hf_vit_family import HfvfImageProcessor
 from hf_vit_family.hub.measuring import count_multiply_adds
-from hf_vit_family.spaces.classify.agreement import agreement, compared
-from hf_vit_family.spaces.classify.answers import Answer, Cost, classify, cost
-from hf_vit_family.spaces.classify.card import large
-from hf_vit_family.spaces.classify.charts import in_words, percent, top_classes
-from hf_vit_family.spaces.classify.downloads import as_csv, as_json
-from hf_vit_family.spaces.classify.preview import Seen, what_the_model_sees
+from hf_vit_family.spaces.classify.answers import (
+    Answer,
+    Cost,
+    Seen,
+    agreement,
+    classify,
+    compared,
+    cost,
+    what_the_model_sees,
+)
+from hf_vit_family.spaces.classify.page import as_csv, as_json, in_words, large, percent, top_classes
 
 CLOTHES = ("Coat", "Dress", "Shirt", "Bag", "Sandal", "Sneaker")
 

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image, ImageColor
 
 from hf_vit_family.spaces.architectures import drawing, texts
-from hf_vit_family.spaces.architectures.borders import block_size, borders
+from hf_vit_family.spaces.architectures.drawing import block_size, borders, pictures
 from hf_vit_family.spaces.architectures.geometry import find_geometry
 from hf_vit_family.spaces.architectures.layers import KINDS
-from hf_vit_family.spaces.architectures.pictures import pictures
 from hf_vit_family.zoo import FAMILIES
 
 APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures"

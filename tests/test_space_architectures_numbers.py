@@ -11,10 +11,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from hf_vit_family import model_info
 from hf_vit_family.models.configuration_twins import HfvfTwinsConfig
 from hf_vit_family.models.modeling_twins import HfvfTwinsGlobalAttention, HfvfTwinsLocalAttention
-from hf_vit_family.spaces.architectures import formulas
-from hf_vit_family.spaces.architectures.counting import SIZES, SWEPT, count, count_parameters, counted, multiply_adds
-from hf_vit_family.spaces.architectures.measuring import measure, peak_bytes
-from hf_vit_family.spaces.architectures.table import HEADINGS, NOT_PUBLISHED, NOT_STATED, as_csv, table_rows
+from hf_vit_family.spaces.architectures import counting
+from hf_vit_family.spaces.architectures.counting import (
+    SIZES,
+    SWEPT,
+    count,
+    count_parameters,
+    counted,
+    measure,
+    multiply_adds,
+    peak_bytes,
+)
+from hf_vit_family.spaces.architectures.table_section import HEADINGS, NOT_PUBLISHED, NOT_STATED, as_csv, table_rows
 from hf_vit_family.zoo import FAMILIES
 from hf_vit_family.zoo.registry import CHECKPOINTS, VARIANTS
 
@@ -23,14 +31,14 @@ def test_formulas_by_hand():
     """Swin-T's first stage at 224 pixels: 56 x 56 tokens of 96 channels, windows of 7."""
     projections = 4 * 3136 * 96 * 96
     assert projections == 115_605_504
-    assert formulas.global_attention(56, 56, 96) == projections + 2 * 3136 * 3136 * 96 == 2_003_828_736
-    assert formulas.window_attention(56, 56, 96, 7) == projections + 2 * 49 * 3136 * 96 == 145_108_992
+    assert counting.global_attention(56, 56, 96) == projections + 2 * 3136 * 3136 * 96 == 2_003_828_736
+    assert counting.window_attention(56, 56, 96, 7) == projections + 2 * 49 * 3136 * 96 == 145_108_992
     # PVT: 49 keys; queries and output at 3136 tokens, keys and values at 49, a convolution of 8 x 8
     reduced = 2 * 3136 * 96 * 96 + 2 * 49 * 96 * 96 + 49 * 64 * 96 * 96 + 2 * 3136 * 49 * 96
-    assert formulas.reduced_attention(56, 56, 96, 8) == reduced == 117_110_784
+    assert counting.reduced_attention(56, 56, 96, 8) == reduced == 117_110_784
     # a window as large as the map is global, and so are keys that are not reduced
-    assert formulas.window_attention(7, 7, 64, 7) == formulas.global_attention(7, 7, 64)
-    assert formulas.reduced_attention(7, 7, 64, 1) == formulas.global_attention(7, 7, 64)
+    assert counting.window_attention(7, 7, 64, 7) == counting.global_attention(7, 7, 64)
+    assert counting.reduced_attention(7, 7, 64, 1) == counting.global_attention(7, 7, 64)
 
 
 @pytest.mark.parametrize(("size", "stage"), [((28, 28), 0), ((14, 28), 1)])
@@ -43,8 +51,8 @@ def test_formulas_are_what_the_real_layers_count(size, stage):
     with torch.device("meta"):
         local, all_over = HfvfTwinsLocalAttention(config, stage), HfvfTwinsGlobalAttention(config, stage)
         tokens = torch.empty(1, *size, channels)
-    assert counted_flops(local, tokens) == formulas.window_attention(*size, channels, 7)
-    assert counted_flops(all_over, tokens) == formulas.reduced_attention(*size, channels, reduction)
+    assert counted_flops(local, tokens) == counting.window_attention(*size, channels, 7)
+    assert counted_flops(all_over, tokens) == counting.reduced_attention(*size, channels, reduction)
 
 
 def counted_flops(module, tokens):
@@ -55,14 +63,14 @@ def counted_flops(module, tokens):
 
 def test_memory_of_attention_by_hand():
     """224 pixels: 224^4 pairs of pixels, 196^2 of patches of 16, 196 times 49 in windows of 7."""
-    entries = formulas.attention_entries(224, 16, 7)
+    entries = counting.attention_entries(224, 16, 7)
     assert (entries.pixels, entries.patches, entries.windows) == (2_517_630_976, 38_416, 9_604)
-    assert formulas.attention_bytes(entries.pixels, 12, "float32") == 120_846_286_848
-    assert formulas.attention_bytes(entries.patches, 12, "bfloat16") == 921_984
-    small = formulas.attention_entries(64, 16, 7)  # four by four patches are less than a window
+    assert counting.attention_bytes(entries.pixels, 12, "float32") == 120_846_286_848
+    assert counting.attention_bytes(entries.patches, 12, "bfloat16") == 921_984
+    small = counting.attention_entries(64, 16, 7)  # four by four patches are less than a window
     assert small.windows == small.patches == 256
     with pytest.raises(ValueError, match="int8"):
-        formulas.attention_bytes(1, 1, "int8")
+        counting.attention_bytes(1, 1, "int8")
 
 
 @pytest.mark.parametrize(
@@ -77,12 +85,12 @@ def test_memory_of_attention_by_hand():
     ],
 )
 def test_bytes_are_readable(given, written):
-    assert formulas.readable_bytes(given) == written
+    assert counting.readable_bytes(given) == written
 
 
 def test_counts_are_readable():
-    assert formulas.readable_count(1_812_267_008) == "1.81 G"
-    assert formulas.readable_count(512) == "512"
+    assert counting.readable_count(1_812_267_008) == "1.81 G"
+    assert counting.readable_count(512) == "512"
 
 
 def test_everything_is_counted():

@@ -23,8 +23,8 @@ from streamlit_client import Visitor
 
 from hf_vit_family import load_image_processor, load_model
 from hf_vit_family.hub.publishing.space import publish_space
-from hf_vit_family.spaces.examples import example_image
-from hf_vit_family.spaces.names import SPACES
+from hf_vit_family.spaces.images import example_image
+from hf_vit_family.spaces.layout import SPACES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 USER = 1000

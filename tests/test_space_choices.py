@@ -10,9 +10,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from hf_vit_family.spaces import choices, turns
-from hf_vit_family.spaces.examples import example_image
-from hf_vit_family.spaces.layout import plain
-from hf_vit_family.spaces.names import SPACES, addresses
+from hf_vit_family.spaces.images import example_image
+from hf_vit_family.spaces.layout import SPACES, addresses, plain
 from hf_vit_family.spaces.turns import Queue
 
 

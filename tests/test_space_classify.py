@@ -13,7 +13,7 @@ pytest.importorskip("streamlit", reason="the extra spaces brings it")
 from streamlit.testing.v1 import AppTest
 
 from hf_vit_family import load_image_processor, load_model
-from hf_vit_family.spaces.examples import example_image
+from hf_vit_family.spaces.images import example_image
 
 MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 PAGE = "from hf_vit_family.spaces.classify.page import main\nmain()\n"

@@ -17,7 +17,7 @@ from browser import ROOT, free_port
 
 from hf_vit_family.cli import run
 from hf_vit_family.commands import space
-from hf_vit_family.spaces.names import SPACES
+from hf_vit_family.spaces.layout import SPACES
 
 pytest.importorskip("streamlit", reason="the extra spaces brings it")
 

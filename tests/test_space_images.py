@@ -17,8 +17,7 @@ from zoo_models import shown
 
 from hf_vit_family.models.image_rgb import to_rgb
 from hf_vit_family.spaces import images
-from hf_vit_family.spaces.examples import example_image, examples, find_example
-from hf_vit_family.spaces.images import MAX_BYTES, MAX_SIDE, enlarged, open_image
+from hf_vit_family.spaces.images import MAX_BYTES, MAX_SIDE, enlarged, example_image, examples, find_example, open_image
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -318,7 +317,7 @@ def test_examples_are_of_the_test_set():
     """Each is the first of its class in the embedded test set."""
     import pyarrow.parquet
 
-    from hf_vit_family.spaces.examples import ASSETS
+    from hf_vit_family.spaces.images import ASSETS
     from hf_vit_family.zoo import labels
 
     rows = pyarrow.parquet.read_table(ASSETS / "fashion_mnist" / "test-00000-of-00001.parquet").to_pylist()
@@ -330,7 +329,7 @@ def test_examples_are_of_the_test_set():
 
 
 def test_photographs_state_their_terms():
-    from hf_vit_family.spaces.examples import ASSETS
+    from hf_vit_family.spaces.images import ASSETS
 
     folder = ASSETS / "photographs"
     text = (folder / "README.md").read_text(encoding="utf-8")

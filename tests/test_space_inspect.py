@@ -15,8 +15,8 @@ from transformers import ViTImageProcessor
 from zoo_models import tiny_model
 
 from hf_vit_family import inspection, load_image_processor, load_model
-from hf_vit_family.spaces.examples import example_image
-from hf_vit_family.spaces.inspect import files, maps, methods, results, view_maps
+from hf_vit_family.spaces.images import example_image
+from hf_vit_family.spaces.inspect import maps, methods, results, views
 
 MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 
@@ -55,10 +55,10 @@ def downloads(monkeypatch):
     made = []
 
     def array_file(*arguments):
-        made.append(files.array_file(*arguments))
+        made.append(results.array_file(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(view_maps, "array_file", array_file)
+    monkeypatch.setattr(views, "array_file", array_file)
     return made
 
 

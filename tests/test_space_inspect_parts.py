@@ -12,7 +12,7 @@ from zoo_models import TINY, images, random_model
 
 from hf_vit_family import inspection, load_model
 from hf_vit_family.inspection.mixing import MIXINGS
-from hf_vit_family.spaces.inspect import controls, dropping, files, layers, maps, methods, overlays, scores
+from hf_vit_family.spaces.inspect import charts, controls, layers, maps, methods, results
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -84,11 +84,11 @@ def test_maps_equal_the_calls_of_inspection(twins, pixels, method):
 def test_scores_are_those_of_one_image(twins, pixels):
     explanations = ["grad_cam", "centre_gaussian"]
     expected = inspection.score_faithfulness(twins, pixels, explanations, target=2, progress=False)
-    for name, known in zip(("Grad-CAM", scores.CENTRE), expected, strict=True):
-        found = scores.score_order(twins, pixels, name, 2)
+    for name, known in zip(("Grad-CAM", results.CENTRE), expected, strict=True):
+        found = results.score_order(twins, pixels, name, 2)
         assert found.deletion == pytest.approx(known.deletion.mean, abs=1e-6)
         assert found.insertion == pytest.approx(known.insertion.mean, abs=1e-6)
-    random = scores.score_order(twins, pixels, scores.RANDOM, 2)
+    random = results.score_order(twins, pixels, results.RANDOM, 2)
     one = inspection.score_faithfulness(twins, pixels, "random", target=2, progress=False)[0]
     assert random.deletion_curve.shape == one.deletion_curves[0].shape
     assert random.deletion != pytest.approx(one.deletion.mean, abs=1e-6), "the mean of several orders is not the first"
@@ -96,22 +96,23 @@ def test_scores_are_those_of_one_image(twins, pixels):
 
 
 @pytest.mark.parametrize(
-    "order, known", [(dropping.RANDOM, "random"), (dropping.SALIENT, "salient"), (dropping.NON_SALIENT, "non-salient")]
+    "order, known",
+    [(results.RANDOM_ORDER, "random"), (results.SALIENT, "salient"), (results.NON_SALIENT, "non-salient")],
 )
 def test_patch_drop_equals_the_probe(twins, pixels, order, known):
     target = int(twins(pixels).logits.argmax())
     explain = None if known == "random" else "grad_cam"
     saliency = maps.make_map(twins, pixels, methods.GRAD_CAM, target)
-    found = dropping.drop_patches(twins, pixels, order, saliency, seed=4)
-    shares = [share / 100 for share in dropping.SHARES]
+    found = results.drop_patches(twins, pixels, order, saliency, seed=4)
+    shares = [share / 100 for share in results.SHARES]
     probe = inspection.patch_drop(
         twins, pixels, order=known, explain=explain, shares=shares, filling="mean", seeds=(4,), progress=False
     )
     assert found.counts == probe.dropped
     assert found.probabilities[:, target] == pytest.approx(probe.values[0].numpy(), abs=1e-6)
-    untouched = dropping.dropped_image(pixels, found, 0)
-    gone = dropping.dropped_image(pixels, found, len(dropping.SHARES) - 1)
-    assert torch.equal(untouched, pixels) and torch.equal(gone, dropping.make_filled(pixels))
+    untouched = results.dropped_image(pixels, found, 0)
+    gone = results.dropped_image(pixels, found, len(results.SHARES) - 1)
+    assert torch.equal(untouched, pixels) and torch.equal(gone, results.make_filled(pixels))
 
 
 def test_large_images_go_through_a_model_in_smaller_batches():
@@ -126,8 +127,8 @@ def test_large_images_go_through_a_model_in_smaller_batches():
         lambda model, pixels: maps.make_map(model, pixels, methods.GRAD_CAM, 0),
         lambda model, pixels: maps.make_attention_map(model, pixels, 0, None, (0, 0)),
         lambda model, pixels: layers.describe_layers(model, pixels),
-        lambda model, pixels: scores.score_order(model, pixels, scores.CENTRE, 0),
-        lambda model, pixels: dropping.drop_patches(model, pixels, dropping.RANDOM, None, 0),
+        lambda model, pixels: results.score_order(model, pixels, results.CENTRE, 0),
+        lambda model, pixels: results.drop_patches(model, pixels, results.RANDOM_ORDER, None, 0),
     ],
 )
 def test_only_one_visitor_looks_inside_at_a_time(twins, pixels, look):
@@ -144,13 +145,13 @@ def test_only_one_visitor_looks_inside_at_a_time(twins, pixels, look):
 def test_overlays_show_where_the_map_is_large():
     shown, values = np.full((28, 28, 3), 0.5, np.float32), np.zeros((4, 4), np.float32)
     values[1, 2] = 1
-    picture = overlays.over_image(shown, values, overlays.find_reach(values))
+    picture = charts.over_image(shown, values, charts.find_reach(values))
     assert picture.shape == (448, 448, 3) and picture.dtype == np.uint8
     cells = picture.reshape(4, 112, 4, 112, 3)
     assert (cells == cells[:, :1, :, :1]).all(), "every token is one even rectangle"
     light = cells[:, 0, :, 0].sum(-1)
     assert np.unravel_index(light.argmax(), (4, 4)) == (1, 2)
-    marked = overlays.outline(picture, (4, 4), (1, 2))
+    marked = charts.outline(picture, (4, 4), (1, 2))
     changed = (marked != picture).any(-1)
     rows, columns = np.nonzero(changed)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (112, 223, 224, 335)
@@ -158,26 +159,26 @@ def test_overlays_show_where_the_map_is_large():
 
 def test_signed_maps_have_white_at_zero_and_the_same_reach_on_both_sides():
     values = np.array([[-0.1, 0.0, 0.4]], np.float32)
-    assert overlays.find_reach(values, signed=True) == pytest.approx((-0.4, 0.4))
-    picture = overlays.over_image(np.ones((1, 3, 3), np.float32), values, (-0.4, 0.4), signed=True)
+    assert charts.find_reach(values, signed=True) == pytest.approx((-0.4, 0.4))
+    picture = charts.over_image(np.ones((1, 3, 3), np.float32), values, (-0.4, 0.4), signed=True)
     left, middle, right = (picture[0, column].astype(int) for column in (0, picture.shape[1] // 2, -1))
     assert left[2] > left[0] and right[0] > right[2] and middle.min() > 240
-    assert overlays.find_reach(np.zeros((2, 2))) == (0.0, 1.0), "a map of zeros still has a scale"
+    assert charts.find_reach(np.zeros((2, 2))) == (0.0, 1.0), "a map of zeros still has a scale"
 
 
 def test_colour_bars_have_numbers_and_a_text_alternative():
-    bar = overlays.colour_bar((0.0, 0.25), "share of <this>")
+    bar = charts.colour_bar((0.0, 0.25), "share of <this>")
     assert ">0<" in bar and ">0.125<" in bar and ">0.25<" in bar
     assert 'role="img" aria-label="Colour scale from 0 to 0.25: share of &lt;this&gt;"' in bar
 
 
 def test_array_files_explain_themselves():
     values, shown = np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((4, 6, 3), np.float32)
-    data = files.array_file(values, shown, "loss of probability", {"model": "m", "method": "Occlusion"})
+    data = results.array_file(values, shown, "loss of probability", {"model": "m", "method": "Occlusion"})
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         assert np.array_equal(stored["map"], values) and np.array_equal(stored["image"], shown)
         assert str(stored["units"]) == "loss of probability" and str(stored["model"]) == "m"
-    assert files.file_name("google/vit-base", "T-shirt/top", "Grad-CAM") == "google-vit-base-t-shirt-top-grad-cam"
+    assert results.file_name("google/vit-base", "T-shirt/top", "Grad-CAM") == "google-vit-base-t-shirt-top-grad-cam"
 
 
 def test_names_of_very_many_classes():

@@ -14,10 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
-from hf_vit_family.spaces import addresses, links
-from hf_vit_family.spaces.addresses import is_public, parse_link, public_address
-from hf_vit_family.spaces.images import MAX_BYTES, open_image
-from hf_vit_family.spaces.links import fetch_image
+from hf_vit_family.spaces import images
+from hf_vit_family.spaces.images import MAX_BYTES, fetch_image, is_public, open_image, parse_link, public_address
 
 REAL_LOOKUP = socket.getaddrinfo
 
@@ -86,9 +84,9 @@ def serving(monkeypatch: pytest.MonkeyPatch, certificate: str | None = None) -> 
     def public(address: str) -> bool:
         return is_public(address) or web.looked_up[-1].endswith(".example")
 
-    monkeypatch.setattr(addresses, "PORTS", addresses.PORTS | {web.port})
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", lookup)
-    monkeypatch.setattr(addresses, "is_public", public)
+    monkeypatch.setattr(images, "PORTS", images.PORTS | {web.port})
+    monkeypatch.setattr(images.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(images, "is_public", public)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -221,8 +219,8 @@ def test_private_hosts_in_every_spelling(web, host):
 
 def test_one_private_address_among_several(monkeypatch):
     entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("93.184.216.34", "10.0.0.7")]
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *args, **kwargs: entries)
-    monkeypatch.setattr(links.socket, "create_connection", lambda *args, **kwargs: pytest.fail("connected"))
+    monkeypatch.setattr(images.socket, "getaddrinfo", lambda *args, **kwargs: entries)
+    monkeypatch.setattr(images.socket, "create_connection", lambda *args, **kwargs: pytest.fail("connected"))
     assert "a private network" in refused("http://both.example/")
     entries.pop()
     assert public_address(parse_link("http://one.example/"), 5) == "93.184.216.34"
@@ -272,7 +270,7 @@ def test_public_addresses():
     ],
 )
 def test_what_is_no_link(link, expected, monkeypatch):
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("looked up"))
+    monkeypatch.setattr(images.socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("looked up"))
     assert expected in refused(link)
 
 
@@ -280,7 +278,7 @@ def test_a_host_that_does_not_exist(monkeypatch):
     def lookup(*args, **kwargs):
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(images.socket, "getaddrinfo", lookup)
     assert refused("https://nowhere.example/") == "The host nowhere.example cannot be found."
 
 
@@ -288,7 +286,7 @@ def test_a_host_that_does_not_answer(web, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setattr(addresses, "PORTS", {port})
+    monkeypatch.setattr(images, "PORTS", {port})
     assert refused(f"http://pictures.example:{port}/") == "pictures.example cannot be reached (ConnectionRefusedError)."
 
 
@@ -344,7 +342,7 @@ def drip_headers(handler: Handler) -> None:
 @pytest.mark.parametrize("slow", [drip, drip_headers, lambda handler: time.sleep(3)])
 def test_too_slow(web, slow, monkeypatch):
     """The limit holds for everything together, not for each byte."""
-    monkeypatch.setattr(links, "TIME_LIMIT", 0.7)
+    monkeypatch.setattr(images, "TIME_LIMIT", 0.7)
     web.pages["/slow"] = slow
     start = time.monotonic()
     assert refused(web.link("/slow")) == "pictures.example took longer than 0.7 seconds to send the image."
@@ -352,7 +350,7 @@ def test_too_slow(web, slow, monkeypatch):
 
 
 def test_a_slow_redirect_uses_up_the_same_time(web, monkeypatch):
-    monkeypatch.setattr(links, "TIME_LIMIT", 1.0)
+    monkeypatch.setattr(images, "TIME_LIMIT", 1.0)
 
     def later(handler: Handler) -> None:
         time.sleep(0.6)
@@ -363,8 +361,8 @@ def test_a_slow_redirect_uses_up_the_same_time(web, monkeypatch):
 
 
 def test_a_name_server_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(links, "TIME_LIMIT", 0.3)
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(2) or [])
+    monkeypatch.setattr(images, "TIME_LIMIT", 0.3)
+    monkeypatch.setattr(images.socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(2) or [])
     start = time.monotonic()
     assert refused("http://slow.example/") == "The host slow.example cannot be found."
     assert time.monotonic() - start < 1.5
@@ -412,6 +410,6 @@ def test_tls_checks_the_name_of_the_host(monkeypatch, tmp_path):
         link = web.link("/a", scheme="https")
         assert "cannot be reached (SSLCertVerificationError)" in refused(link)
         trusted = ssl.create_default_context(cafile=str(tmp_path / "public.pem"))
-        monkeypatch.setattr(links.ssl, "create_default_context", lambda: trusted)
+        monkeypatch.setattr(images.ssl, "create_default_context", lambda: trusted)
         assert fetch_image(link) == picture()
         assert "SSLCertVerificationError" in refused(web.link("/a", "others.example", "https"))

@@ -25,7 +25,7 @@ from browser import ROOT
 from streamlit_client import Visitor
 
 from hf_vit_family import load_image_processor, load_model
-from hf_vit_family.spaces.examples import example_image, examples
+from hf_vit_family.spaces.images import example_image, examples
 
 pytest_plugins = ["browser"]
 # on a busy machine the uploads take many minutes

@@ -14,7 +14,7 @@ from exports import LABELS, processor_of, tiny
 from huggingface_hub import constants
 from zoo_models import shown
 
-from hf_vit_family.spaces import hub_models, models
+from hf_vit_family.spaces import models
 from hf_vit_family.spaces.models import MAX_MODELS, far_from_training, import_libraries, offered_models, serve
 from hf_vit_family.zoo.bundled import bundled_folder
 
@@ -308,7 +308,7 @@ def test_few_weights_and_endless_work(hub, tmp_path):
 
 def test_too_large(hub, twins, monkeypatch):
     hub.commit("someone/large", twins)
-    monkeypatch.setattr(hub_models, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(models, "MAX_BYTES", 10_000)
     assert "GB of weights; expected at most" in refused("someone/large")
     shards = {f"model-0000{i}-of-00002.safetensors": bytes(6000) for i in (1, 2)}
     hub.commit("someone/shards", {"config.json": twins["config.json"], **shards})
@@ -319,7 +319,7 @@ def test_too_large(hub, twins, monkeypatch):
 
 def test_a_full_disk(hub, twins, monkeypatch):
     hub.commit("someone/twins", twins)
-    monkeypatch.setattr(hub_models.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000_000))
+    monkeypatch.setattr(models.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000_000))
     assert "no room on its disk" in refused("someone/twins")
 
 

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from hf_vit_family.hub.publishing.checks import checked_space
 from hf_vit_family.hub.publishing.space import space_folder, space_problems
-from hf_vit_family.spaces.names import SPACES
+from hf_vit_family.spaces.layout import SPACES
 
 CONFIGURATION = ROOT / "hf_vit_family" / "spaces" / "local" / ".streamlit" / "config.toml"
 FILES = {".dockerignore", ".streamlit/config.toml", "Dockerfile", "README.md", "app.py", "requirements.txt"}

@@ -30,7 +30,7 @@ def space(
     classify: what models say of an image, side by side. inspect: what they attend to. architectures: how each family
     works and what it costs.
     """
-    from ..spaces.names import SPACES
+    from ..spaces.layout import SPACES
     from ..zoo.registry import unknown_name
 
     if name not in SPACES:

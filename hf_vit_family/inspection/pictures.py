@@ -14,11 +14,9 @@ import torch
 from ..fonts import save_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 PANEL = 1.75  # inches
 

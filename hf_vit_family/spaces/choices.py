@@ -6,46 +6,31 @@ An uploaded file and a camera's picture stay out of the link: it names examples,
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
 
-from .examples import FASHION_MNIST, PHOTOGRAPH, Example, example_image, examples, find_example
-from .images import MAX_BYTES, MEGAPIXELS, enlarged, open_image
+from .images import (
+    FASHION_MNIST,
+    MAX_BYTES,
+    MEGAPIXELS,
+    PHOTOGRAPH,
+    ChosenImage,
+    Example,
+    enlarged,
+    example_image,
+    examples,
+    fetch_image,
+    find_example,
+    open_image,
+)
 from .layout import description, problem
-from .links import fetch_image
 from .models import offered_models
 
 EXAMPLE, UPLOAD, CAMERA, LINK = "Example", "Upload", "Camera", "Link"
 SOURCES = (EXAMPLE, UPLOAD, CAMERA, LINK)
 ENDINGS = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff")
 MOST_MODELS = 4
-
-
-@dataclass(frozen=True)
-class ChosenImage:
-    """The image that a page works on.
-
-    Attributes:
-        image: RGB, at most 1,024 pixels a side.
-        title: what it is called.
-        alt: what there is to see; of a stranger's image only where it comes from.
-        source: `"example"`, `"upload"`, `"camera"` or `"link"`.
-        domain: `"fashion_mnist"` or `"photograph"` of an example, else None: not known.
-        label: class of an example that has one.
-        license: terms of an example.
-        digest: SHA-256 of size and pixels, as the key of a cache.
-    """
-
-    image: Image.Image
-    title: str
-    alt: str
-    source: str
-    domain: str | None
-    label: str | None
-    license: str | None
-    digest: str
 
 
 def choose_image(domain: str, key: str = "image") -> ChosenImage | None:

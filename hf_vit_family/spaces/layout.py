@@ -1,13 +1,14 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The frame of every page: heading, style sheet, footer, error boxes and text alternatives."""
 
+import os
 import re
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import streamlit as st
 
 from .images import MEGAPIXELS
-from .names import SPACES, addresses
 
 # One scale for all distances, 4 8 16 24 32 pixels; Streamlit's bar above the page is 60 high. Colours come from
 # config.toml, except where Streamlit's own are too faint: small print, and white text on the light blue of dark pages.
@@ -124,3 +125,65 @@ def _release() -> str:
         return f"hf_vit_family {version('hf_vit_family')}"
     except PackageNotFoundError:
         return "hf_vit_family from a checkout"
+
+
+# The Spaces: what each is called and what it is for.
+
+
+ADDRESSES_VARIABLE = "HFVF_SPACES"
+
+
+@dataclass(frozen=True)
+class Space:
+    """One of the Spaces.
+
+    Attributes:
+        name: its folder under `spaces/`, and what `hf-vit-family space` takes.
+        title: the heading of its page.
+        purpose: one line below the heading.
+    """
+
+    name: str
+    title: str
+    purpose: str
+
+
+SPACES = {
+    space.name: space
+    for space in (
+        Space(
+            "classify",
+            "Classify and compare",
+            "Classify an image with vision transformers of thirteen families, and compare them on the same image.",
+        ),
+        Space(
+            "inspect",
+            "Look inside",
+            "See which parts of an image a vision transformer attends to, and test how far each explanation holds.",
+        ),
+        Space(
+            "architectures",
+            "Understand the architectures",
+            "See how each family of vision transformers cuts an image into tokens and mixes them, and what that costs.",
+        ),
+    )
+}
+
+
+def addresses() -> dict[str, str]:
+    """Where the Spaces are hosted, by name, as the variable `HFVF_SPACES` says.
+
+    Its form is `classify=https://... inspect=https://...`; a Space that it does not name has no address.
+
+    Raises:
+        ValueError: the variable has another form.
+    """
+    found = {}
+    for entry in os.environ.get(ADDRESSES_VARIABLE, "").split():
+        name, _, address = entry.partition("=")
+        if name not in SPACES or not address.startswith(("https://", "http://")):
+            raise ValueError(
+                f"{ADDRESSES_VARIABLE} holds {entry!r}; expected name=https://... with one of {', '.join(SPACES)}."
+            )
+        found[name] = address
+    return found

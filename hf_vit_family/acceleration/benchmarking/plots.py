@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
+
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, and a marker each for those who see none
 STYLES = (

@@ -15,8 +15,7 @@ from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.walk import Walk
 
 from ...inspection.rollout import Places, find_places
-from .geometry import Mask, View
-from .layers import Layer, mixers
+from .layers import Layer, Mask, View, mixers
 
 
 class _Reaching(Walk):

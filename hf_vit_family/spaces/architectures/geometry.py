@@ -4,90 +4,19 @@
 Every query here attends evenly to all that it may attend to; what a trained model makes of it is another matter.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hf_vit_family.zoo.registry import VARIANTS, input_size
 
-from .layers import CLASS_TOKENS, PLAIN, Layer
+from .layers import CLASS_TOKENS, PLAIN, Geometry, Layer, View, check_query
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 MOST_MODELS = 16  # whose geometry stays; a model without weights takes some megabytes
-
-
-@dataclass(frozen=True)
-class View:
-    """What one token of a layer sees.
-
-    Attributes:
-        shares: (height, width) of the layer's map: how much of each token a query takes in that attends evenly to all
-            keys that it may attend to; 0 where it cannot look. It sums to one, less what goes to class tokens.
-        keys: how many keys the query has, class tokens with them.
-    """
-
-    shares: np.ndarray
-    keys: int
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The mask of a shifted window.
-
-    Attributes:
-        window: which of the map's windows, counted from the top left by rows.
-        windows: how many there are.
-        allowed: (tokens, tokens) of booleans, true where the query of a row may attend to the key of a column.
-        query: the query's place in the window.
-    """
-
-    window: int
-    windows: int
-    allowed: np.ndarray
-    query: int
-
-
-class Geometry(Protocol):
-    """The layers of one model for images of one size, and what their tokens see. Layers count from 0."""
-
-    def __len__(self) -> int:
-        """How many layers mix tokens."""
-
-    def layer(self, index: int) -> Layer:
-        """What a layer mixes, and the size of its map."""
-
-    def view(self, index: int, query: tuple[int, int]) -> View:
-        """What the token at (row, column) of a layer's map sees.
-
-        Raises:
-            ValueError: the map has no such token.
-        """
-
-    def mask(self, index: int, query: tuple[int, int]) -> Mask | None:
-        """The mask of the shifted window that the query is in; None where a layer does not shift."""
-
-    def groups(self, index: int) -> np.ndarray:
-        """(height, width) of whole numbers: tokens of one group attend to one another and to no other group.
-
-        The parts of a shifted window that its mask keeps apart are groups of their own. A layer whose keys are made of
-        several tokens has one group.
-        """
-
-    def reach(self, index: int, query: tuple[int, int]) -> np.ndarray:
-        """(height, width) of booleans: the tokens of the first map that may have reached a token behind a layer.
-
-        All layers up to this one count with their residuals, and the convolutions between them.
-
-        Raises:
-            ValueError: the map has no such token.
-        """
-
-    def key_map(self, index: int, tokens: np.ndarray) -> np.ndarray | None:
-        """A map of tokens (height, width, channels) as the map of keys that a layer makes of it by even averages.
-
-        None where every token is a key itself.
-        """
 
 
 class PlainGeometry:
@@ -133,18 +62,6 @@ class PlainGeometry:
         return None
 
 
-def check_query(query: tuple[int, int], size: tuple[int, int], index: int) -> None:
-    """Refuses a token that a layer's map does not have.
-
-    Raises:
-        ValueError: there is no such token.
-    """
-    if not all(0 <= place < side for place, side in zip(query, size, strict=True)):
-        raise ValueError(
-            f"query {tuple(query)} was given; layer {index} has {size[0]} x {size[1]} tokens, counted from (0, 0)."
-        )
-
-
 @lru_cache(maxsize=MOST_MODELS)
 def find_geometry(name: str) -> Geometry:
     """The geometry of a variant at its own input size. Only ViT, DeiT and BEiT do without importing torch.
@@ -163,7 +80,6 @@ def find_geometry(name: str) -> Geometry:
         patch = variant.config["patch_size"]
         grid = (size[0] // patch, size[1] // patch)
         return PlainGeometry(grid, variant.config["num_hidden_layers"], CLASS_TOKENS[variant.family])
-    from .hollow import hollow_model
 
     return geometry_of(hollow_model(name), size)
 
@@ -180,3 +96,30 @@ def geometry_of(model, image_size: tuple[int, int]) -> Geometry:
 
     pooling = model.config.model_type == "hfvf_poolformer"
     return (PoolingGeometry if pooling else AttentionGeometry)(model, image_size)
+
+
+# Models without weights: the zoo's real classes and configurations, built in a moment whatever their size.
+
+
+def hollow_model(name: str, **overrides: Any) -> "PreTrainedModel":
+    """A variant on the meta device, in evaluation mode with eager attention.
+
+    Args:
+        name: a variant of the zoo.
+        **overrides: of its configuration.
+
+    Raises:
+        ValueError: unknown variant or configuration key.
+    """
+    from ..models import building, import_libraries
+
+    import_libraries()
+    import torch
+    from transformers.initialization import no_init_weights
+
+    from hf_vit_family.zoo.registry import classification_class, find_variant, variant_config
+
+    variant, _ = find_variant(name)
+    config = variant_config(variant, **overrides)
+    with building, torch.device("meta"), no_init_weights():
+        return classification_class(variant)._from_config(config, attn_implementation="eager").eval()

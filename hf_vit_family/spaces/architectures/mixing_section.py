@@ -9,11 +9,10 @@ from hf_vit_family.zoo.registry import VARIANTS
 from .. import choices
 from ..layout import dark, description
 from . import texts
-from .drawing import encoded
-from .geometry import Geometry, find_geometry
-from .layers import PLAIN, Layer
-from .papers import paper_link
-from .pictures import pictures
+from .drawing import encoded, pictures
+from .geometry import find_geometry
+from .layers import PLAIN, Geometry, Layer
+from .texts import paper_link
 
 # the family that the page starts with, which needs no model; then by the year of the paper
 ORDER = (

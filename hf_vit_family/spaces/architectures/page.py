@@ -8,13 +8,13 @@ import streamlit as st
 from ..layout import ENDLESS, begin, end, problem
 
 NAME = "architectures"
-# what the link calls a section: what its control says, and the module that draws it
+# what the link calls a section: what its control says, and the module and function that draw it
 SECTIONS = {
-    "tokens": ("Tokens and mixing", ".mixing_section"),
-    "cost": ("Cost", ".cost_section"),
-    "memory": ("Memory", ".memory_section"),
-    "families": ("All families", ".table_section"),
-    "convolutions": ("Convolutions", ".convolution_section"),
+    "tokens": ("Tokens and mixing", ".mixing_section", "draw"),
+    "cost": ("Cost", ".cost_section", "draw"),
+    "memory": ("Memory", ".cost_section", "draw_memory"),
+    "families": ("All families", ".table_section", "draw"),
+    "convolutions": ("Convolutions", ".convolution_section", "draw"),
 }
 
 
@@ -31,7 +31,8 @@ def main() -> None:
         bind="query-params",
     )
     try:
-        importlib.import_module(SECTIONS[section][1], __package__).draw()
+        _, module, function = SECTIONS[section]
+        getattr(importlib.import_module(module, __package__), function)()
     except ValueError as error:
         problem(error)
     except OverflowError:

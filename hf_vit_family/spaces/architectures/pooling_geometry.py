@@ -6,8 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ...inspection.walk import stencil, stencil_of, with_residual
-from .geometry import View, check_query
-from .layers import Layer, mixers
+from .layers import Layer, View, check_query, mixers
 
 
 class PoolingGeometry:

@@ -1,6 +1,10 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What the page says about each family and each way of mixing tokens."""
 
+import re
+
+from hf_vit_family.zoo import Family
+
 from .layers import Layer
 
 # by family: two to four sentences
@@ -144,3 +148,20 @@ def layer_title(layer: Layer, family: str) -> str:
         name = "locally grouped attention"
     where = f"Block {layer.block}" if family in ("vit", "deit", "beit") else f"Stage {layer.stage}, block {layer.block}"
     return f"{where}: {name} on a map of {layer.size[0]} x {layer.size[1]} tokens"
+
+
+# Papers as the zoo names them, for the page.
+
+
+_ARXIV = re.compile(r"arxiv\.org/abs/([\d.]+)")
+
+
+def arxiv_ids(family: Family) -> list[str]:
+    """The numbers of a family's papers on arXiv, for example ["2103.14030"]."""
+    return _ARXIV.findall(family.paper_url)
+
+
+def paper_link(family: Family) -> str:
+    """A line of Markdown: authors, title, venue and the paper's number, for two papers both."""
+    links = ", ".join(f"[arXiv:{number}](https://arxiv.org/abs/{number})" for number in arxiv_ids(family))
+    return f"Paper: {family.paper} ({links})."

@@ -3,11 +3,11 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from .preview import Seen, what_the_model_sees
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,86 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..models import ServedModel
+
+
+# What a model really sees: the tensor that goes into it, turned back into a picture. No Streamlit in here.
+
+
+SMALLEST_SHOWN = 224  # pixels; smaller pictures are enlarged by a whole factor, so that their pixels stay square
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model is shown of an image.
+
+    Attributes:
+        pixels: (height, width, 3), uint8, with the normalisation undone.
+        preparation: how the image became that, one or two sentences.
+    """
+
+    pixels: "np.ndarray"
+    preparation: str
+
+    def picture(self) -> "Image.Image":
+        """The pixels for the eye, enlarged where they are few."""
+        from PIL import Image
+
+        height, width = self.pixels.shape[:2]
+        factor = max(1, -(-SMALLEST_SHOWN // max(height, width)))
+        return Image.fromarray(self.pixels).resize((width * factor, height * factor), Image.Resampling.NEAREST)
+
+
+def what_the_model_sees(pixel_values: "torch.Tensor", processor: Any, image_size: tuple[int, int]) -> Seen:
+    """Turns pixel values back into a picture.
+
+    Args:
+        pixel_values: (channels, height, width), as the processor made them.
+        processor: this package's or one of transformers'.
+        image_size: (width, height) of the image before, as Pillow gives it.
+    """
+    import torch
+
+    pixels = pixel_values.detach().float().cpu()
+    if getattr(processor, "do_normalize", False):
+        mean, std = (
+            torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
+            for values in (processor.image_mean, processor.image_std)
+        )
+        pixels = pixels * std + mean
+    if getattr(processor, "do_rescale", False):
+        pixels = pixels / processor.rescale_factor
+    if getattr(processor, "do_flip_channel_order", False):  # MobileViT takes blue first
+        pixels = pixels.flip(0)
+    if len(pixels) == 1:
+        pixels = pixels.expand(3, -1, -1)
+    array = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return Seen(array, _preparation(processor, image_size, array.shape[:2]))
+
+
+def _preparation(processor: Any, image_size: tuple[int, int], seen: tuple[int, ...]) -> str:
+    from ...models.image_processing_hfvf import HfvfImageProcessor, resized_size
+
+    width, height = image_size
+    given = f"The image has {_size(height, width)} pixels"
+    if not isinstance(processor, HfvfImageProcessor):
+        cut = ", of which the centre was kept" if getattr(processor, "do_center_crop", False) else ""
+        resized = "resized" if getattr(processor, "do_resize", False) else "not resized"
+        return f"{given}. It was {resized}{cut}: the model sees {_size(*seen)}."
+    if not processor.do_resize:
+        return f"{given}. It was not resized: the model sees {_size(*seen)}."
+    target = processor.size["height"], processor.size["width"]
+    resized = resized_size(height, width, target, processor.crop_pct, processor.crop_mode)
+    if (height, width) == tuple(resized) == tuple(seen):
+        return f"{given}, and the model sees it as it is."
+    change = f"was resized to {_size(*resized)} ({processor.interpolation})"
+    if tuple(resized) == tuple(seen):
+        return f"{given} and {change}, which is what the model sees."
+    return f"{given} and {change}; the model sees the central {_size(*seen)}."
+
+
+def _size(height: int, width: int) -> str:
+    return f"{width:,}\u00a0×\u00a0{height:,}"
+
 
 TOP = 5
 MOST_REPEATS = 5
@@ -152,3 +232,82 @@ def _milliseconds(call: Callable[[], object]) -> list[float]:
         call()
         times.append(1000 * (time.perf_counter() - start))
     return times
+
+
+# How far models agree on an image. No Streamlit in here.
+
+
+_NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models with the same classes, compared.
+
+    Attributes:
+        first: name of the one model.
+        second: name of the other.
+        same_class: whether they say the same class.
+        shared: how many of the most likely classes they have in common.
+        of: how many most likely classes each of them gives.
+        overlap: the sum of the smaller of the two probabilities of each class; 1 where they say exactly the same, 0
+            where they have nothing in common. None where the probabilities of a model do not sum to one.
+    """
+
+    first: str
+    second: str
+    same_class: bool
+    shared: int
+    of: int
+    overlap: float | None
+
+
+def compared(answers: Sequence[Answer]) -> list[Pair]:
+    """Every two of the models that have the same classes."""
+    return [
+        Pair(
+            first.model,
+            second.model,
+            first.labels[0] == second.labels[0],
+            len(set(first.classes) & set(second.classes)),
+            len(first.classes),
+            None if first.independent or second.independent else _overlap(first, second),
+        )
+        for first, second in combinations(answers, 2)
+        if first.all_labels == second.all_labels
+    ]
+
+
+def agreement(answers: Sequence[Answer]) -> str:
+    """Whether the models agree, in one or two sentences. At least two are needed."""
+    if len({answer.all_labels for answer in answers}) > 1:
+        return "These models know different classes, so their answers cannot be compared one by one."
+    votes = Counter(answer.labels[0] for answer in answers)
+    (most, count), *_ = votes.most_common()
+    models = _NUMBERS[len(answers)]
+    if count == len(answers):
+        said = f"{'Both' if count == 2 else f'All {models}'} models say {most}."
+    elif len(votes) == len(answers):
+        said = f"The {models} models disagree: each says another class."
+    elif list(votes.values()).count(count) > 1:
+        said = f"The {models} models are divided: {', '.join(f'{n} say {label}' for label, n in votes.items())}."
+    else:
+        others = [f"{answer.model} says {answer.labels[0]}" for answer in answers if answer.labels[0] != most]
+        said = f"{_NUMBERS[count].capitalize()} of the {models} models say {most}; {' and '.join(others)}."
+    common = len(set.intersection(*(set(answer.classes) for answer in answers)))
+    return f"{said} {_shared(common, len(answers[0].classes), len(answers))}"
+
+
+def _shared(common: int, top: int, models: int) -> str:
+    whom = "both" if models == 2 else f"all {_NUMBERS[models]}"
+    if common == 0:
+        return f"No class is among the {top} most likely of {whom}."
+    if common == 1:
+        return f"One class is among the {top} most likely of {whom}."
+    return f"{common} classes are among the {top} most likely of {whom}."
+
+
+def _overlap(first: Answer, second: Answer) -> float:
+    import numpy as np
+
+    return float(np.minimum(first.probabilities, second.probabilities).sum())

@@ -1,18 +1,21 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The page: choose an image and up to four models, see what each says, and how far they agree."""
 
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from .. import layout
-from ..choices import ChosenImage, choose_image, choose_model, preview
-from . import card
-from .agreement import Pair, agreement, compared
-from .answers import Answer, Cost, classify, cost
-from .downloads import as_csv, as_json
+from ..choices import choose_image, choose_model, preview
+from ..images import ChosenImage
+from .answers import Answer, Cost, Pair, agreement, classify, compared, cost
 
 if TYPE_CHECKING:
+    import altair
     from PIL import Image
 
     from ..models import ServedModel
@@ -61,7 +64,7 @@ def _compare(names: tuple[str, ...], chosen: ChosenImage) -> None:
                 layout.problem(error)
                 continue
             answers.append(answer)
-            card.draw(served, chosen, answer, costs[name])
+            draw_card(served, chosen, answer, costs[name])
     if len(answers) > 1:
         together.markdown(layout.plain(agreement(answers)))
         _pairs(answers)
@@ -87,7 +90,7 @@ def _answer(name: str, digest: str, _served: "ServedModel", _image: "Image.Image
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _cost(name: str, _served: "ServedModel") -> Cost:
-    from ..building import building
+    from ..models import building
 
     with building:  # the count builds a copy without weights
         return cost(_served)
@@ -136,3 +139,202 @@ def _downloads(chosen: ChosenImage, answers: list[Answer], costs: dict[str, Cost
             "application/json",
             on_click="ignore",
         )
+
+
+# One model's answer on the page: chart, figures, and what the model saw.
+
+
+SEEN_WIDTH = 224  # pixels
+
+
+def draw_card(served: "ServedModel", chosen: "ChosenImage", answer: Answer, cost: Cost) -> None:
+    """Draws an answer into the current container, except its heading."""
+    from ..models import far_from_training
+
+    far = far_from_training(served, chosen)
+    st.markdown(_verdict(answer, chosen.label))
+    if far:
+        st.warning(layout.plain(far))
+    st.altair_chart(top_classes(answer, chosen.label, layout.dark()), width="stretch", alt=in_words(answer))
+    st.markdown(_figures(served, answer, cost))
+    seen = answer.seen.picture()
+    st.image(seen, width=SEEN_WIDTH, alt=f"The image as {answer.model} sees it.", output_format="PNG")
+    layout.description(f"What {answer.model} sees. {answer.seen.preparation}")
+
+
+def _verdict(answer: Answer, true_label: str | None) -> str:
+    said = f"**{layout.plain(answer.labels[0])}**, {percent(answer.scores[0])}"
+    if true_label is None or true_label not in answer.all_labels:
+        return f"{said}."
+    if answer.labels[0] == true_label:
+        return f"{said}. That is the true label."
+    return f"{said}. The true label is {layout.plain(true_label)}."
+
+
+def _figures(served: "ServedModel", answer: Answer, cost: Cost) -> str:
+    """A table of two columns."""
+    height, width = cost.image_size
+    counted = "not counted" if cost.multiply_adds is None else large(cost.multiply_adds)
+    rows = [
+        ("Family", _family(served.family)),
+        ("Input", f"{width} × {height} pixels"),
+        ("Parameters", large(cost.parameters)),
+        ("Multiply-adds", counted),
+        ("Latency", f"{answer.latency_ms:.1f} ms"),
+        ("Images per second", f"{cost.images_per_second:.0f}"),
+    ]
+    return markdown_table(("Figure", "Value"), rows)
+
+
+def _family(name: str) -> str:
+    from ...zoo import FAMILIES
+
+    family = FAMILIES.get(name)
+    if family is None:
+        return layout.plain(name)
+    return f"[{family.title}]({family.paper_url.split(', ')[0]})"
+
+
+def large(number: int) -> str:
+    """A count in words: `22.9 million`."""
+    for size, word in ((1_000_000_000, "billion"), (1_000_000, "million")):
+        if number >= size:
+            return f"{number / size:#.3g}".rstrip(".") + f" {word}"
+    return f"{number:,}"
+
+
+# The most likely classes as a bar chart. No Streamlit in here.
+
+
+ROW = 44  # pixels: a line of text and the bar below it
+# Okabe-Ito's blue on light, its sky blue on dark; then the text, then the bar's track up to 100 %
+LIGHT = ("#0072B2", "#1F2328", "#E4E7EB")
+DARK = ("#56B4E9", "#F2F4F7", "#3A3F47")
+
+
+def top_classes(answer: Answer, true_label: str | None, dark: bool) -> "altair.LayerChart":
+    """Horizontal bars from 0 to 100 %, the class above each bar on the left and its probability on the right.
+
+    Args:
+        answer: what to draw.
+        true_label: marked in words, where it is known.
+        dark: colours for a dark page.
+    """
+    import altair
+    import pandas  # noqa: F401 - altair looks into it, also while another visitor's run has imported half of it
+
+    bar_colour, text_colour, track_colour = DARK if dark else LIGHT
+    rows = [
+        {"rank": rank, "class": marked(label, true_label), "probability": score, "text": percent(score)}
+        for rank, (label, score) in enumerate(zip(answer.labels, answer.scores, strict=True), 1)
+    ]
+    tooltip = [
+        altair.Tooltip("class:N", title="Class"),
+        altair.Tooltip("probability:Q", title="Probability", format=".4%"),
+    ]
+    across = altair.X("probability:Q", scale=altair.Scale(domain=[0, 1]), axis=None)
+    base = altair.Chart(altair.Data(values=rows)).encode(y=altair.Y("rank:O", axis=None), tooltip=tooltip)
+    track = base.mark_bar(height=8, yOffset=10, color=track_colour).encode(x=altair.value(0), x2=altair.value("width"))
+    bars = base.mark_bar(height=8, yOffset=10, color=bar_colour).encode(x=across)
+    text = {"color": text_colour, "fontSize": 14, "dy": -6, "baseline": "middle"}
+    names = base.mark_text(align="left", limit=altair.expr("width - 64"), **text).encode(
+        x=altair.value(0), text="class:N"
+    )
+    numbers = base.mark_text(align="right", **text).encode(x=altair.value("width"), text="text:N")
+    chart = altair.layer(track, bars, names, numbers).properties(height=ROW * len(rows))
+    return chart.configure_view(stroke=None)
+
+
+def in_words(answer: Answer) -> str:
+    """The chart's text alternative."""
+    said = ", ".join(f"{label} {percent(score)}" for label, score in zip(answer.labels, answer.scores, strict=True))
+    return f"The most likely classes of {answer.model}: {said}."
+
+
+def marked(label: str, true_label: str | None) -> str:
+    """A class with a word beside it where it is the true one."""
+    return f"{label} (true label)" if label == true_label else label
+
+
+def percent(score: float) -> str:
+    """A probability with one decimal; what would be rounded to nothing or to all is said to be less or more."""
+    if 0 < score < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= score < 1:
+        return "> 99.9 %"
+    return f"{100 * score:.1f} %"
+
+
+# Small tables in Markdown.
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with its first column on the left and the others on the right; cells are Markdown."""
+    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# The results as files. No Streamlit in here.
+
+
+COLUMNS = ("image", "true_label", "model", "rank", "class_index", "class", "probability", "latency_ms")
+
+
+def as_csv(chosen: "ChosenImage", answers: Sequence[Answer]) -> str:
+    """A row for each model and class among its most likely ones."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for answer in answers:
+        image = (_text(chosen.title), _text(chosen.label or ""), _text(answer.model))
+        for rank, (index, label, score) in enumerate(zip(answer.classes, answer.labels, answer.scores, strict=True), 1):
+            rows.writerow([*image, rank, index, _text(label), f"{score:.6f}", f"{answer.latency_ms:.2f}"])
+    return text.getvalue()
+
+
+def _text(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula, whatever a stranger called a file or a class."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def as_json(chosen: "ChosenImage", answers: Sequence[Answer], costs: Mapping[str, Cost]) -> str:
+    """Everything the page shows of the image and of each model, and how far every two of them agree."""
+    content = {
+        "image": {
+            "title": chosen.title,
+            "true_label": chosen.label,
+            "sha256_of_pixels": chosen.digest,
+            "width": chosen.image.width,
+            "height": chosen.image.height,
+        },
+        "models": [_model(answer, costs[answer.model]) for answer in answers],
+        "agreement": [
+            {
+                "models": [pair.first, pair.second],
+                "same_class": pair.same_class,
+                "shared_top_classes": pair.shared,
+                "overlap_of_probabilities": None if pair.overlap is None else round(pair.overlap, 4),
+            }
+            for pair in compared(answers)
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _model(answer: Answer, cost: Cost) -> dict:
+    top = zip(answer.classes, answer.labels, answer.scores, strict=True)
+    return {
+        "name": answer.model,
+        "top": [{"class_index": index, "class": label, "probability": round(score, 6)} for index, label, score in top],
+        "latency_ms": {
+            "preparation": round(answer.preparation_ms, 2),
+            "model": round(answer.model_ms, 2),
+            "median_of": answer.repeats,
+        },
+        "images_per_second": round(cost.images_per_second, 1),
+        "threads": cost.threads,
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "image_size": list(cost.image_size),
+        "preparation": answer.seen.preparation,
+    }

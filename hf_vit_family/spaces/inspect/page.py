@@ -5,19 +5,20 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ..choices import ChosenImage, choose_image, choose_model
+from ..choices import choose_image, choose_model
+from ..images import ChosenImage
 from ..layout import ENDLESS, begin, end, plain, problem
 from ..models import far_from_training, serve
-from . import view_attention, view_comparison, view_dropping, view_maps
+from . import views
 from .controls import settle
 from .results import Subject, look_at
 
 NAME = "inspect"
 COMPARISON = "Comparison"
 VIEWS: dict[str, Callable[[Subject], None]] = {
-    "Maps": view_maps.draw,
-    "Attention": view_attention.draw,
-    "Patch drop": view_dropping.draw,
+    "Maps": views.draw_maps,
+    "Attention": views.draw_attention,
+    "Patch drop": views.draw_dropping,
 }
 TITLES = ("Maps", "Attention", COMPARISON, "Patch drop")
 FASHION_MNIST = "fashion_mnist"
@@ -43,7 +44,7 @@ def main() -> None:
 def _draw_view(view: str, names: str | tuple[str, ...], chosen: ChosenImage) -> None:
     """One view, or one sentence about why there is none; whatever goes wrong, the page stays."""
     if view == COMPARISON:
-        view_comparison.draw(names, chosen)
+        views.draw_comparison(names, chosen)
         return
     try:
         with st.spinner("Loading the model"):
