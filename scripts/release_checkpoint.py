@@ -23,8 +23,8 @@ from hf_vit_family.hub.export import export
 from hf_vit_family.hub.measuring import count_multiply_adds, measure_speed
 from hf_vit_family.programs import as_program
 from hf_vit_family.training import evaluate_checkpoint
+from hf_vit_family.training.arguments import read_recipe
 from hf_vit_family.training.configuration import parse_model_config
-from hf_vit_family.training.recipes import read_recipe
 from hf_vit_family.zoo.bundled import FOLDER
 
 KEPT = ("config.json", "preprocessor_config.json", "model.safetensors", "metrics.json")

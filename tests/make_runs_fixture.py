@@ -41,7 +41,7 @@ from hf_vit_family.loading import load_image_processor, load_model
 from hf_vit_family.models.compat import HFVF_VERSION
 from hf_vit_family.training import finetune, pretrain
 from hf_vit_family.training.hardware import describe_versions, find_commit
-from hf_vit_family.training.methods.heads import classifier_heads
+from hf_vit_family.training.methods.adaptation import classifier_heads
 from hf_vit_family.zoo import create_model
 
 LABELS = {0: "bird", 1: "cat", 2: "dog"}

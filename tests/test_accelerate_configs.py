@@ -15,7 +15,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_multi_gpu_env
 
 from hf_vit_family import HfvfTwinsForImageClassification
-from hf_vit_family.training.processes import make_accelerator
+from hf_vit_family.training.setup import make_accelerator
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "scripts" / "accelerate"
@@ -25,7 +25,7 @@ PROBE = """
 import json, sys
 from pathlib import Path
 import torch
-from hf_vit_family.training.processes import make_accelerator
+from hf_vit_family.training.setup import make_accelerator
 
 accelerator = make_accelerator()
 total = accelerator.reduce(torch.tensor(accelerator.process_index + 1)).item()
@@ -43,7 +43,7 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 from hf_vit_family import create_model
-from hf_vit_family.training.processes import gather_model, make_accelerator
+from hf_vit_family.training.setup import gather_model, make_accelerator
 
 def make():
     torch.manual_seed(0)
@@ -196,7 +196,7 @@ class TestProcesses:
     def test_processes_that_would_train_alone_are_refused(self, monkeypatch):
         """What accelerate gives where its variable is missing: two processes that do not know of each other."""
         monkeypatch.setenv("WORLD_SIZE", "2")
-        monkeypatch.setattr("hf_vit_family.training.processes.Accelerator", lambda **_: type("One", (), one))
+        monkeypatch.setattr("hf_vit_family.training.setup.Accelerator", lambda **_: type("One", (), one))
         one = {"num_processes": 1}
         with pytest.raises(ValueError, match="2 processes were started, but each would train alone; set ACCELERATE_"):
             make_accelerator()

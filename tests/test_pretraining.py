@@ -15,10 +15,10 @@ from test_contract import tiny
 
 from hf_vit_family import load_model
 from hf_vit_family.training import pretrain
-from hf_vit_family.training.arguments import make_parser
+from hf_vit_family.training.arguments import make_parser, read_settings
 from hf_vit_family.training.checkpoints import list_checkpoints
 from hf_vit_family.training.configuration import ModelSettings, option_name
-from hf_vit_family.training.data.preparation import Preparation
+from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.loop import Trainer
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.pretraining.configuration import (
@@ -27,6 +27,7 @@ from hf_vit_family.training.pretraining.configuration import (
     PretrainSettings,
     pretrain_option_fields,
 )
+from hf_vit_family.training.pretraining.job import to_colours
 from hf_vit_family.training.pretraining.masked_images import (
     MaskedImageModel,
     Masking,
@@ -34,8 +35,6 @@ from hf_vit_family.training.pretraining.masked_images import (
     enlarge,
     masked_l1,
 )
-from hf_vit_family.training.pretraining.reconstructions import to_colours
-from hf_vit_family.training.run_folder import read_settings
 from hf_vit_family.zoo.registry import FAMILIES, import_object
 
 SIDE = 32

@@ -10,19 +10,20 @@ from torch.nn import functional as F
 
 from hf_vit_family.models.compat import enable_activation_checkpointing
 from hf_vit_family.training.configuration import AugmentationSettings, OptimisationSettings
-from hf_vit_family.training.ema import make_average
+from hf_vit_family.training.data.sampling import Mixing
 from hf_vit_family.training.job import compile_blocks
-from hf_vit_family.training.losses import ClassificationLoss, ClassificationObjective
-from hf_vit_family.training.memory import bytes_of_state, bytes_per_image, needed_chunks
-from hf_vit_family.training.mixing import Mixing
+from hf_vit_family.training.model import change_resolution
 from hf_vit_family.training.optimisation import (
+    ClassificationLoss,
+    ClassificationObjective,
     freeze_batch_norm,
     layer_depths,
+    make_average,
     make_optimizer,
     parameter_groups,
     synchronise_batch_norm,
 )
-from hf_vit_family.training.resolution import change_resolution
+from hf_vit_family.training.preflight import bytes_of_state, bytes_per_image, needed_chunks
 from hf_vit_family.zoo import create_model
 
 SMALL = {"hidden_sizes": [16, 32], "depths": [1, 2]}

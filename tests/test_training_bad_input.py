@@ -12,15 +12,13 @@ from PIL import Image
 from training_data import own_caches, pictures, settings_for, table, write_images, write_parquet, write_shards  # noqa: F401
 
 from hf_vit_family.training import finetune, pretrain
+from hf_vit_family.training.arguments import create_folder, read_recipe, read_settings, tell
 from hf_vit_family.training.configuration import FinetuneSettings, ModelSettings
 from hf_vit_family.training.data.loading import DataError, load_images, load_unlabelled
 from hf_vit_family.training.loop import Trainer
-from hf_vit_family.training.messages import tell
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule
 from hf_vit_family.training.pretraining.configuration import PretrainSettings
-from hf_vit_family.training.recipes import read_recipe
-from hf_vit_family.training.run_folder import create_folder, read_settings
 
 TINY = ["hidden_sizes=[8,16]", "depths=[1,1]", "num_attention_heads=[1,2]", "mlp_ratios=[2,2]", "key_reductions=[2,1]"]
 
@@ -240,7 +238,7 @@ class TestCommands:
 
 
 def test_weights_of_another_teacher_are_told_in_a_sentence(tmp_path):
-    from hf_vit_family.training.methods.teacher_sources import build_teacher
+    from hf_vit_family.training.methods.teachers import build_teacher
 
     torch.save({"fc.weight": torch.zeros(1000, 512)}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"do not fit resnet18: \d+ names or shapes differ, 'conv1.weight' first\.$"):

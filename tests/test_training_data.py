@@ -23,13 +23,18 @@ from transformers import MobileViTImageProcessor, ViTImageProcessor
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.configuration import AugmentationSettings
-from hf_vit_family.training.data import examination
-from hf_vit_family.training.data.augmentation import ResizedCropFlip, TensorChanges, crop_and_flip
+from hf_vit_family.training.data import splits
+from hf_vit_family.training.data.augmentation import (
+    Preparation,
+    ResizedCropFlip,
+    TensorChanges,
+    crop_and_flip,
+    hash_counters,
+    image_draws,
+)
 from hf_vit_family.training.data.images import CachedImages, DecodedImages, make_image_set
 from hf_vit_family.training.data.loading import DataError, load_images
-from hf_vit_family.training.data.preparation import Preparation
 from hf_vit_family.training.data.splits import Split, hold_out
-from hf_vit_family.training.randomness import hash_counters, image_draws
 
 
 class TestRandomness:
@@ -443,11 +448,11 @@ class TestData:
                 raise OSError("the drive did not answer")
             return read(value)
 
-        read = examination.decode
-        monkeypatch.setattr(examination, "decode", fail)
+        read = splits.decode
+        monkeypatch.setattr(splits, "decode", fail)
         images = load_images(settings_for(photos, corrupt_images="skip"), seed=0)
         assert images.corrupt == ["cat/02.png: the drive did not answer"]
-        monkeypatch.setattr(examination, "decode", read)
+        monkeypatch.setattr(splits, "decode", read)
         assert not load_images(settings_for(photos), seed=0).corrupt
 
 

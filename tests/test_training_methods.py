@@ -22,19 +22,20 @@ from hf_vit_family import export
 from hf_vit_family.loading import load_model
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.configuration import FinetuneSettings, MethodSettings
+from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.data.loading import DataError
-from hf_vit_family.training.data.preparation import Preparation
-from hf_vit_family.training.losses import ClassificationLoss
-from hf_vit_family.training.methods.adaptation import adapt, lora_targets, merge_lora, train_mode
-from hf_vit_family.training.methods.class_mapping import match_classes
-from hf_vit_family.training.methods.distillation import DistillationObjective
-from hf_vit_family.training.methods.features import extract_features
-from hf_vit_family.training.methods.heads import classifier_heads
-from hf_vit_family.training.methods.pixel_scale import PixelScale
-from hf_vit_family.training.methods.probes import choose_shots, knn_scores, run_probe
-from hf_vit_family.training.methods.ridge import fit_ridge, fit_scale
-from hf_vit_family.training.methods.teachers import load_teacher
+from hf_vit_family.training.methods.adaptation import adapt, classifier_heads, lora_targets, merge_lora, train_mode
+from hf_vit_family.training.methods.probes import (
+    choose_shots,
+    extract_features,
+    fit_ridge,
+    fit_scale,
+    knn_scores,
+    run_probe,
+)
+from hf_vit_family.training.methods.teachers import DistillationObjective, PixelScale, load_teacher, match_classes
 from hf_vit_family.training.model import build_model
+from hf_vit_family.training.optimisation import ClassificationLoss
 from hf_vit_family.training.reporting.evaluation import predict
 from hf_vit_family.zoo.labels import labels
 

@@ -17,10 +17,10 @@ from training_data import (  # noqa: F401 - own_caches is a fixture
 from training_runs import TINY_SHAPE, figures_of, forget_accelerator, options, run
 
 from hf_vit_family.training import pretrain
+from hf_vit_family.training.arguments import RECORD
 from hf_vit_family.training.data import record
 from hf_vit_family.training.data.loading import load_images, load_unlabelled
 from hf_vit_family.training.data.record import DataRecord, describe_difference, make_record
-from hf_vit_family.training.run_folder import RECORD
 
 
 def kept_time(path, change):

@@ -24,29 +24,32 @@ from hf_vit_family.hub.export import export
 from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training import evaluate_checkpoint
+from hf_vit_family.training.checkpoint_evaluation.job import load_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
-from hf_vit_family.training.checkpoint_evaluation.loading import load_checkpoint
 from hf_vit_family.training.configuration import FinetuneSettings
 from hf_vit_family.training.data.loading import Split
-from hf_vit_family.training.reporting.evaluation import Predictions, compute_metrics
-from hf_vit_family.training.reporting.metrics import (
+from hf_vit_family.training.reporting.evaluation import (
     Accuracy,
     ConfusionMatrix,
+    ExactMatch,
     ExpectedCalibrationError,
     MacroF1,
-    TopKAccuracy,
-    wilson_interval,
-)
-from hf_vit_family.training.reporting.metrics_multi_label import (
-    ExactMatch,
     MeanAveragePrecision,
     MultiLabelF1,
+    Predictions,
+    TopKAccuracy,
     average_precision,
+    compute_metrics,
+    wilson_interval,
 )
-from hf_vit_family.training.reporting.mistakes import find_mistakes
-from hf_vit_family.training.reporting.page import changed_settings
-from hf_vit_family.training.reporting.pictures import smooth
-from hf_vit_family.training.reporting.report import closing_words, open_report, write_json, write_report
+from hf_vit_family.training.reporting.pictures import find_mistakes, smooth
+from hf_vit_family.training.reporting.report import (
+    changed_settings,
+    closing_words,
+    open_report,
+    write_json,
+    write_report,
+)
 from hf_vit_family.zoo import create_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,10 +12,10 @@ import torch
 from training_data import own_caches, write_images, write_shards  # noqa: F401 - own_caches is a fixture
 from training_runs import MAXVIT, ROOT, assert_same_run, forget_accelerator, log_of, options, run
 
+from hf_vit_family.training.arguments import RECORD
 from hf_vit_family.training.checkpoints import SUMS, find_fault, list_checkpoints
 from hf_vit_family.training.loop import Trainer
-from hf_vit_family.training.losses import ClassificationObjective
-from hf_vit_family.training.run_folder import RECORD
+from hf_vit_family.training.optimisation import ClassificationObjective
 
 EVERYTHING = [
     *("--accumulation", "2", "--augmentation", "resized-crop", "--workers", "2", "--policy", "trivial-augment"),

@@ -11,9 +11,9 @@ from training_data import CLASSES, own_caches, settings_for, table, write_images
 
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.configuration import AugmentationSettings
+from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.data.images import make_image_set
 from hf_vit_family.training.data.loading import DataError, load_images
-from hf_vit_family.training.data.preparation import Preparation
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import RevisionOption, SetOption, loaders, overrides, sets_size
-from .tables import aligned
+from .shared import RevisionOption, SetOption, aligned, loaders, overrides, sets_size
 
 
 def convert(

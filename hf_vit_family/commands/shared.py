@@ -2,6 +2,7 @@
 """What several commands share: arguments, loaders, configuration values."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -58,3 +59,25 @@ def overrides(values: list[str] | None) -> dict[str, Any]:
 def sets_size(values: list[str] | None) -> bool:
     """Whether the checkpoint's own processor no longer fits the model."""
     return "image_size" in overrides(values)
+
+
+# Tables of plain text.
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Rows as lines whose columns start below one another; a head is just the first row."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def size_text(count: float) -> str:
+    """A number of bytes with three digits: `449 kB`."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.5 or unit == "GB":
+            break
+    return f"{count:.3g} {unit}" if count < 999.5 else f"{count:,.0f} {unit}"

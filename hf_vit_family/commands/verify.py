@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .tables import aligned, size_text
+from .shared import aligned, size_text
 
 if TYPE_CHECKING:
     from ..hub.verification import CodeFile, VerificationReport

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from .messages import tell
+from .arguments import tell
 
 Result = TypeVar("Result")
 

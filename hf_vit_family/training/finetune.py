@@ -8,10 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..programs import as_program
-from .arguments import parse_options
-from .messages import tell
-from .recipes import read_recipe
-from .run_folder import read_settings
+from .arguments import parse_options, read_recipe, read_settings, tell
 
 
 @as_program

@@ -19,33 +19,37 @@ from transformers.utils.logging import disable_progress_bar
 from ..hub.export import export
 from ..models.compat import enable_activation_checkpointing
 from ..models.image_rgb import to_rgb
+from .arguments import tell_left_out
 from .configuration import FinetuneSettings
+from .data.augmentation import Preparation
 from .data.images import make_image_set
 from .data.loading import LabelledImages, load_images
-from .data.preparation import Preparation
-from .data.sampling import EpochSampler, class_weights
+from .data.sampling import EpochSampler, Mixing, class_weights
 from .data.streaming import Stream
-from .ema import make_average
 from .ending import Ending
 from .hardware import choose_precision, set_threads
 from .loop import Trainer
-from .losses import ClassificationLoss, ClassificationObjective, Objective
-from .messages import tell_left_out
 from .methods.adaptation import adapt, merge_lora, train_mode
-from .methods.distillation import DistillationObjective
 from .methods.probes import choose_shots, run_probe
-from .methods.teachers import Teacher, load_teacher
-from .mixing import Mixing
+from .methods.teachers import DistillationObjective, Teacher, load_teacher
 from .model import build_model, choose_preset, count_parameters, round_weights, tell_stored
-from .optimisation import freeze_batch_norm, make_optimizer, make_schedule, synchronise_batch_norm
+from .optimisation import (
+    ClassificationLoss,
+    ClassificationObjective,
+    Objective,
+    freeze_batch_norm,
+    make_average,
+    make_optimizer,
+    make_schedule,
+    synchronise_batch_norm,
+)
 from .preflight import Finding, Plan, run_checks
-from .processes import gather_model
-from .reporting.evaluation import Predictions, accuracy, compute_metrics, predict
-from .reporting.metrics_multi_label import average_precision
+from .reporting.evaluation import Predictions, accuracy, average_precision, compute_metrics, predict
 from .reporting.report import closing_words, open_report, provenance, read_log, write_json, write_report
 from .reporting.verification import choose_images, load_back
 from .setup import (
     fit_batch_size,
+    gather_model,
     make_loader,
     open_folder,
     require_same_data,

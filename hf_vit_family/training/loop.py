@@ -20,12 +20,12 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from ..progress import show_progress
+from .arguments import CHECKPOINTS
 from .checkpoints import CheckpointError, Progress, find_checkpoint, list_checkpoints, save_checkpoint, truncate_log
 from .configuration import FinetuneSettings
-from .losses import Objective
-from .mixing import Mixing
-from .randomness import seed_step
-from .run_folder import CHECKPOINTS
+from .data.augmentation import seed_step
+from .data.sampling import Mixing
+from .optimisation import Objective
 from .setup import end_workers
 
 BEST = "best.safetensors"

@@ -1,13 +1,16 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Optimiser and learning rate schedule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from transformers import get_cosine_schedule_with_warmup
 
 from .configuration import OptimisationSettings
@@ -201,3 +204,93 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+# An exponential moving average of the weights.
+
+
+def make_average(model: nn.Module, decay: float) -> AveragedModel:
+    """A copy of the model that follows it: `average = d * average + (1 - d) * weights`, once a step.
+
+    The decay warms up as d = min(decay, (1 + t) / (10 + t)) after t steps, so that the first, bad weights are soon
+    forgotten. Statistics of BatchNorm are averaged like the weights.
+
+    Args:
+        model: not wrapped for several processes.
+        decay: in [0, 1).
+    """
+
+    def update(averaged: Sequence[torch.Tensor], current: Sequence[torch.Tensor], steps: torch.Tensor | int) -> None:
+        taken = int(steps)
+        weight = 1 - min(decay, (1 + taken) / (10 + taken))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(list(averaged), list(current), weight)
+        else:  # BatchNorm counts its batches in integers
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    average.requires_grad_(False)
+    return average.eval()
+
+
+# Training losses, computed here and not by the models.
+
+
+class Objective(Protocol):
+    """What a step minimises."""
+
+    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        """The mean loss of a batch, a scalar."""
+
+
+class ClassificationLoss(nn.Module):
+    """Cross-entropy or binary cross-entropy, the mean over the images (and the classes, for the latter).
+
+    Args:
+        kind: `"cross-entropy"` or `"bce"`.
+        label_smoothing: Szegedy et al., "Rethinking the Inception Architecture" (2016), section 7.
+        class_weights: (classes,), or None. Cross-entropy multiplies each image's loss by its class's weight; the mean
+            is over the images, so that parts of a batch add up to the whole. Binary cross-entropy multiplies the part
+            of the labels that are present.
+    """
+
+    def __init__(self, kind: str, label_smoothing: float = 0.0, class_weights: torch.Tensor | None = None):
+        super().__init__()
+        self.kind, self.label_smoothing = kind, label_smoothing
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Scalar.
+
+        Args:
+            logits: (B, classes).
+            targets: (B,) classes, or (B, classes) with a share between 0 and 1 for every class.
+        """
+        logits = logits.float()
+        if self.kind == "cross-entropy":
+            losses = F.cross_entropy(
+                logits, targets, weight=self.class_weights, label_smoothing=self.label_smoothing, reduction="none"
+            )
+            return losses.mean()
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, logits.shape[-1])
+        targets = targets.to(logits.dtype)
+        if self.label_smoothing:
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
+
+
+class ClassificationObjective:
+    """The loss of a classifier's logits.
+
+    Args:
+        loss: of logits and targets.
+    """
+
+    def __init__(self, loss: ClassificationLoss):
+        self.loss = loss
+
+    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        """Scalar."""
+        return self.loss(model(pixel_values=batch["pixel_values"]).logits, batch["labels"])

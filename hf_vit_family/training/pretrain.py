@@ -8,10 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ..programs import as_program
-from .arguments import make_parser
-from .messages import tell
+from .arguments import make_parser, read_settings, tell
 from .pretraining.configuration import DESCRIPTION, LEFT_OUT, PRETRAIN_GROUPS, PretrainSettings
-from .run_folder import read_settings
 
 
 @as_program

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The views of the page: one map of the image, attention layer by layer, several models beside one another, patch drop."""
+"""The views of the page: one map of the image, attention by layer, several models beside one another, patch drop."""
 
 from collections.abc import Sequence
 

@@ -8,8 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..configuration import AugmentationSettings
-from .augmentation import CropFlip, ResizedCropFlip, TensorChanges
-from .preparation import Preparation, cut
+from .augmentation import CropFlip, Preparation, ResizedCropFlip, TensorChanges, cut
 from .splits import Split
 from .streaming import Stream, StreamedImages
 

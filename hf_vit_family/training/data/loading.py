@@ -25,10 +25,8 @@ from .columns import (
     kind_of,
     require_images,
 )
-from .duplicates import DuplicateReport, find_duplicates
-from .examination import examine
 from .sources import Source, find_source, load_splits, load_streams
-from .splits import DataError, Split, draw, hold_out
+from .splits import DataError, DuplicateReport, Split, draw, examine, find_duplicates, hold_out
 from .streaming import Stream
 
 # What all images are where labels do not matter.

@@ -14,9 +14,8 @@ import pyarrow
 from pyarrow import parquet
 
 from ...sources import first_line
-from .examination import decoder, fingerprint
 from .loading import LabelledImages
-from .splits import Split
+from .splits import Split, decoder, fingerprint
 from .streaming import Stream
 
 TRAINING, EVALUATION = "training", "evaluation"

@@ -16,11 +16,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ...sources import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
-from .augmentation import CropFlip, ResizedCropFlip, TensorChanges
+from .augmentation import CropFlip, Preparation, ResizedCropFlip, TensorChanges, cut
 from .columns import Labels, row_value
-from .examination import decode
-from .preparation import Preparation, cut
-from .splits import UNREADABLE, DataError, image_name
+from .splits import UNREADABLE, DataError, decode, image_name
 
 # Images that every thread decodes ahead.
 AHEAD = 4

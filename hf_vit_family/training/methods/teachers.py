@@ -1,9 +1,15 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Teachers for distillation: any image classifier of this package, transformers, timm or torchvision."""
 
+import difflib
+import json
 import os
+import pickle
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -13,14 +19,323 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from ...loading import load_image_processor, load_in_float32
+from ...models.compat import unknown_name_message
+from ...zoo.labels import labels
 from ..configuration import MethodSettings
-from ..data.preparation import Preparation
-from .class_mapping import match_classes
-from .features import extract_features
-from .heads import set_heads
-from .pixel_scale import PixelScale
-from .ridge import fit_ridge, fit_scale
-from .teacher_sources import TeacherNetwork, build_teacher
+from ..data.augmentation import Preparation
+from .adaptation import classifier_heads, last_linear, set_heads
+from .probes import extract_features, fit_ridge, fit_scale
+
+# Which of a teacher's classes stand for which of the student's.
+
+
+class ClassMapping(nn.Module):
+    """A teacher's logits as log-probabilities of the student's classes.
+
+    A student's class gets the probabilities of its teacher's classes together; then all are divided by their sum. One
+    without any teacher's class gets next to none.
+
+    Args:
+        lists: for each of the student's classes, the indices of its teacher's classes.
+        teacher_classes: how many the teacher has.
+    """
+
+    def __init__(self, lists: list[list[int]], teacher_classes: int):
+        super().__init__()
+        matrix = torch.zeros(teacher_classes, len(lists))
+        for student, indices in enumerate(lists):
+            matrix[indices, student] = 1.0
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, teacher's classes) to (B, student's classes)."""
+        shares = logits.float().softmax(1) @ self.matrix
+        return shares.clamp_min(torch.finfo(torch.float32).tiny).log().log_softmax(1)
+
+
+class ClassOrder(nn.Module):
+    """A teacher's logits in the student's order, for a teacher that has the same classes.
+
+    Args:
+        indices: for each of the student's classes, the teacher's.
+    """
+
+    def __init__(self, indices: list[int]):
+        super().__init__()
+        self.register_buffer("indices", torch.tensor(indices), persistent=False)
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, classes) to (B, classes)."""
+        return logits[:, self.indices]
+
+
+def match_classes(label_names: list[str], teacher_names: list[str] | None, count: int, file: str | None) -> nn.Module:
+    """From a teacher's logits to the student's classes.
+
+    Args:
+        label_names: the student's classes.
+        teacher_names: the teacher's, or None where they have no names.
+        count: how many the teacher has.
+        file: JSON with a list of the teacher's classes, names or indices, for each of the student's; None where they
+            have the same names, or the student's are among the teacher's.
+
+    Raises:
+        ValueError: the classes differ and there is no file, or the file does not fit.
+    """
+    if file is not None:
+        return ClassMapping(_read_lists(file, label_names, teacher_names, count), count)
+    index = {name: position for position, name in enumerate(teacher_names or ())}
+    missing = [name for name in label_names if name not in index]
+    if missing:
+        reason = f"the class {missing[0]!r} is none of the teacher's" if index else "its classes have no names"
+        raise ValueError(
+            f"The teacher has {count} classes, and {reason}; expected --teacher-classes, or --teacher-head ridge for a "
+            "new head."
+        )
+    if len(label_names) == count:
+        return ClassOrder([index[name] for name in label_names])
+    return ClassMapping([[index[name]] for name in label_names], count)
+
+
+def _read_lists(file: str, label_names: list[str], teacher_names: list[str] | None, count: int) -> list[list[int]]:
+    try:
+        given = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--teacher-classes {file} cannot be read as JSON: {error}.") from None
+    if not isinstance(given, dict) or not all(isinstance(classes, list) for classes in given.values()):
+        raise ValueError(f"--teacher-classes {file} is no table of lists; expected {{class: [teacher's class, ...]}}.")
+    for name in given:
+        if name not in label_names:
+            raise ValueError(f"{file}: {unknown_name_message('class', name, label_names)}")
+    missing = [name for name in label_names if name not in given]
+    if missing:
+        raise ValueError(
+            f"{file} lacks the class {missing[0]!r}; expected every class, with an empty list where the teacher has "
+            "none for it."
+        )
+    if not any(given.values()):
+        raise ValueError(f"{file} names none of the teacher's classes.")
+    return [[_find(file, entry, teacher_names, count) for entry in given[name]] for name in label_names]
+
+
+def _find(file: str, entry: Any, teacher_names: list[str] | None, count: int) -> int:
+    """The index of a teacher's class that is given by name or by index."""
+    if isinstance(entry, int) and not isinstance(entry, bool):
+        if not 0 <= entry < count:
+            raise ValueError(f"{file} names the teacher's class {entry}; expected 0 to {count - 1}.")
+        return entry
+    if teacher_names is None:
+        raise ValueError(
+            f"{file} names the teacher's class {entry!r}; expected an index, as its classes have no names."
+        )
+    if entry not in teacher_names:
+        nearest = difflib.get_close_matches(str(entry), teacher_names, n=3, cutoff=0.0)  # never all thousand
+        raise ValueError(
+            f"{file} names {entry!r}, which the teacher has not; the nearest of its classes are "
+            f"{', '.join(map(repr, nearest))}."
+        )
+    return teacher_names.index(entry)
+
+
+# The scale of `pixel_values`, there and back: a teacher sees the images that the student is given.
+
+
+class PixelScale(nn.Module):
+    """Between RGB of 0 to 1 and the `pixel_values` of one image processor.
+
+    Args:
+        mean, std: per channel, on the processor's scale.
+        factor: from 0 to 1 to the processor's scale before normalisation, 1 for most.
+        swap: whether the processor's channels are blue, green, red.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], factor: float = 1.0, swap: bool = False):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
+        self.factor, self.swap = factor, swap
+
+    @classmethod
+    def of(cls, preparation: Preparation) -> "PixelScale":
+        """The scale of an image processor."""
+        processor = preparation.processor
+        mean, std = [0.0] * 3, [1.0] * 3
+        if preparation.normalise:
+            mean, std = processor.image_mean, processor.image_std
+        factor = 255.0 * (processor.rescale_factor if preparation.rescale else 1.0)
+        return cls(mean, std, factor, preparation.swap)
+
+    def apply(self, images: torch.Tensor) -> torch.Tensor:
+        """RGB of 0 to 1, (B, 3, H, W), to `pixel_values`."""
+        images = images.flip(1) if self.swap else images
+        return (images * self.factor - self.mean) / self.std
+
+    def undo(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """`pixel_values` (B, 3, H, W) to RGB of 0 to 1."""
+        images = (pixel_values * self.std + self.mean) / self.factor
+        return images.flip(1) if self.swap else images
+
+
+# Where a teacher comes from: this package's loader, timm or torchvision.
+
+
+_IMAGENET_CLASSES = 1000  # a timm or torchvision classifier of as many has ImageNet-1k's, in its order
+
+
+@dataclass
+class TeacherNetwork:
+    """A classifier with what it needs to know of its images.
+
+    Attributes:
+        network: gives logits, or an output that has `logits`.
+        size: (height, width) in pixels.
+        scale: of its `pixel_values`.
+        outputs: number of its classes.
+        class_names: of its classes, or None where they have none.
+        heads: its linear heads by name; empty where it has none.
+    """
+
+    network: nn.Module
+    size: tuple[int, int]
+    scale: PixelScale
+    outputs: int
+    class_names: list[str] | None
+    heads: dict[str, nn.Linear]
+
+
+def build_teacher(name: str, weights: str | None) -> TeacherNetwork:
+    """A teacher by its name.
+
+    Args:
+        name: `timm:NAME`, `torchvision:NAME`, or what `load_model` takes.
+        weights: file with the weights of a timm or torchvision teacher, `.safetensors`, `.pth` or `.pt`.
+
+    Raises:
+        ValueError: no such model, no weights or weights that do not fit.
+        OSError: the Hub cannot be reached and the files are not in its cache.
+    """
+    library, separator, model_name = name.partition(":")
+    builders = {"timm": _from_timm, "torchvision": _from_torchvision}
+    if separator and library in builders:
+        if weights is None:
+            raise ValueError(f"--teacher is {name!r}, without --teacher-weights; a random teacher teaches nothing.")
+        return builders[library](model_name, weights)
+    if weights is not None:
+        raise ValueError(f"--teacher-weights was given for {name!r}; expected it with timm:NAME or torchvision:NAME.")
+    return _from_package(name)
+
+
+def _from_package(name: str) -> TeacherNetwork:
+    """A model of this package or of transformers, with the processor that lies beside it."""
+    model, _ = load_in_float32(name)
+    preparation = Preparation(load_image_processor(name))
+    return TeacherNetwork(
+        network=model,
+        size=preparation.size(),
+        scale=PixelScale.of(preparation),
+        outputs=model.config.num_labels,
+        class_names=[model.config.id2label[index] for index in range(model.config.num_labels)],
+        heads=classifier_heads(model),
+    )
+
+
+def _from_torchvision(name: str, weights: str) -> TeacherNetwork:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(unknown_name_message("model of torchvision", name, known))
+    published = models.get_model_weights(name).DEFAULT.transforms()  # how torchvision evaluates it
+    network, heads, outputs = _load(
+        lambda **options: models.get_model(name, weights=None, **options),
+        last_linear,
+        weights,
+        name,
+    )
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # as torchvision does with the published weights of GoogLeNet and Inception
+    side = published.crop_size[0]
+    return _of_imagenet(network, heads, outputs, (side, side), PixelScale(published.mean, published.std))
+
+
+def _from_timm(name: str, weights: str) -> TeacherNetwork:
+    try:
+        import timm
+    except ImportError:
+        raise ValueError(f"--teacher is 'timm:{name}', but timm is not installed.") from None
+    if not timm.is_model(name.partition(".")[0]):
+        raise ValueError(unknown_name_message("model of timm", name, timm.list_models()))
+    try:
+        network, heads, outputs = _load(
+            lambda **options: timm.create_model(name, **options), _timm_heads, weights, name
+        )
+    except RuntimeError as error:  # timm's for a tag that it does not know
+        raise ValueError(f"timm cannot build {name!r}: {str(error).splitlines()[0].rstrip('.')}.") from None
+    published = network.pretrained_cfg
+    height, width = published["input_size"][1:]
+    return _of_imagenet(network, heads, outputs, (height, width), PixelScale(published["mean"], published["std"]))
+
+
+def _of_imagenet(
+    network: nn.Module, heads: dict[str, nn.Linear], outputs: int, size: tuple[int, int], scale: PixelScale
+) -> TeacherNetwork:
+    names = labels("imagenet-1k") if outputs == _IMAGENET_CLASSES else None
+    return TeacherNetwork(network, size, scale, outputs, names, heads)
+
+
+def _timm_heads(network: nn.Module) -> dict[str, nn.Linear]:
+    """The head, or the two of a distilled model, which answers with their mean."""
+    found = network.get_classifier()
+    found = found if isinstance(found, tuple) else (found,)
+    if not all(isinstance(head, nn.Linear) for head in found):
+        raise ValueError(f"The head of timm's {type(network).__name__} is no linear layer; expected a linear head.")
+    return {name: module for name, module in network.named_modules() if any(module is head for head in found)}
+
+
+def _load(
+    build: Callable[..., nn.Module], find_heads: Callable[[nn.Module], dict[str, nn.Linear]], file: str, label: str
+) -> tuple[nn.Module, dict[str, nn.Linear], int]:
+    """A model with the weights of a file, its linear heads, and how many classes the file has."""
+    state_dict = _read_weights(file)
+    network = build()
+    heads = find_heads(network)
+    name, head = next(iter(heads.items()))
+    outputs = len(state_dict.get(f"{name}.weight", head.weight))
+    if outputs != head.out_features:
+        network = build(num_classes=outputs)
+        heads = find_heads(network)
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        wanted = network.state_dict()
+        misfits = [key for key in wanted if getattr(state_dict.get(key), "shape", None) != wanted[key].shape]
+        misfits += [key for key in state_dict if key not in wanted]
+        raise ValueError(
+            f"The weights in {file} do not fit {label}: {len(misfits)} names or shapes differ, {misfits[0]!r} first."
+        ) from error
+    return network, heads, outputs
+
+
+def _read_weights(file: str) -> dict[str, torch.Tensor]:
+    """Named tensors of a file; nothing but tensors is unpickled.
+
+    Raises:
+        ValueError: no such file, or one of another kind.
+    """
+    suffix = Path(file).suffix
+    if suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"--teacher-weights is {file!r}; expected a file ending with .safetensors, .pth or .pt.")
+    try:
+        content = load_file(file) if suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(f"--teacher-weights {file} holds more than tensors; expected a state_dict alone.") from None
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise ValueError(f"--teacher-weights {file} cannot be read: {reason}.") from None
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError(f"--teacher-weights {file} holds no table of named tensors, which a state_dict is.")
+    return content
 
 
 class Teacher(nn.Module):
@@ -142,3 +457,56 @@ def _read_head(file: Path, classes: int, width: int) -> dict[str, Any]:
     if shapes != expected:
         raise ValueError(f"The teacher's head {file} has the tensors {shapes}; expected {expected}.")
     return tensors
+
+
+# Distillation: a student learns from a teacher's answers beside the labels.
+
+
+class DistillationObjective:
+    """`(1 - weight)` of the loss against the labels and `weight` of the loss against the teacher.
+
+    `hard` takes the teacher's best class as a label (Touvron et al., Training Data-Efficient Image Transformers, ICML
+    2021, equation 3). `soft` takes the Kullback-Leibler divergence from its probabilities, both sides at a temperature
+    T, times T squared (Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2; equation 2 of the
+    former). A distilled DeiT learns the labels with its class token and the teacher with its distillation token. The
+    teacher sees the very images the student sees, mixed or not.
+
+    Args:
+        base_loss: from logits (B, classes) and the batch's labels to a scalar.
+        teacher: from `load_teacher`, on the student's device.
+        kind: `"hard"` or `"soft"`.
+        weight: in [0, 1].
+        temperature: T, of `soft`.
+        autocast: makes the context that the teacher computes in, for example `accelerator.autocast`.
+    """
+
+    def __init__(
+        self,
+        base_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        teacher: Teacher,
+        kind: Literal["hard", "soft"],
+        weight: float = 0.5,
+        temperature: float = 3.0,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        self.base_loss, self.teacher, self.kind = base_loss, teacher, kind
+        self.weight, self.temperature, self.autocast = weight, temperature, autocast
+
+    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        """The scalar loss of a batch."""
+        outputs = model(pixel_values=batch["pixel_values"])
+        if "distillation_logits" in outputs:
+            logits, distilled = outputs.cls_logits.float(), outputs.distillation_logits.float()
+        else:
+            logits = distilled = outputs.logits.float()
+        with self.autocast():
+            answers = self.teacher(batch["pixel_values"]).float()
+        base = self.base_loss(logits, batch["labels"])
+        return (1 - self.weight) * base + self.weight * self.distillation_loss(distilled, answers)
+
+    def distillation_loss(self, logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        """The loss of a student's logits against a teacher's, both (B, classes)."""
+        if self.kind == "hard":
+            return F.cross_entropy(logits, answers.argmax(1))
+        student, teacher = ((scores / self.temperature).log_softmax(1) for scores in (logits, answers))
+        return self.temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)

@@ -3,32 +3,41 @@
 
 import copy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
 from datasets import disable_progress_bars
+from matplotlib.figure import Figure
 from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
+from ...fonts import save_figure
 from ...hub.export import export
 from ...models.compat import enable_activation_checkpointing
+from ..arguments import tell_left_out
+from ..data.augmentation import Preparation
 from ..data.images import make_image_set
 from ..data.loading import load_unlabelled
-from ..data.preparation import Preparation
 from ..data.sampling import EpochSampler
 from ..ending import Ending
 from ..hardware import choose_precision, set_threads
 from ..loop import Trainer
-from ..messages import tell_left_out
 from ..model import build_model, count_parameters, tell_stored
 from ..optimisation import make_optimizer, make_schedule
-from ..processes import gather_model
 from ..reporting.report import provenance, write_json
-from ..setup import fit_batch_size, make_loader, open_folder, require_same_data, start_accelerator
+from ..setup import fit_batch_size, gather_model, make_loader, open_folder, require_same_data, start_accelerator
 from .configuration import PretrainSettings
-from .masked_images import MaskedImageModel, MaskedImageObjective, Masking, check_size, choose_patch_size, masked_l1
-from .reconstructions import draw_reconstructions
+from .masked_images import (
+    MaskedImageModel,
+    MaskedImageObjective,
+    Masking,
+    check_size,
+    choose_patch_size,
+    enlarge,
+    masked_l1,
+)
 
 FIGURE = "masked_l1"
 PICTURES = 6
@@ -220,3 +229,45 @@ class PretrainJob:
         mask = self.masking.draw(0, batch["indices"]).to(pixel_values.device)
         path = self.output / "reconstructions.png"
         draw_reconstructions(pixel_values, mask, model(pixel_values, mask), self.preparation, path)
+
+
+# A picture of what a masked-image model makes of hidden pixels.
+
+
+ROWS = ("image", "what the model sees", "what it predicts")
+GREY = 0.5
+
+
+def to_colours(pixel_values: torch.Tensor, preparation: Preparation) -> torch.Tensor:
+    """`pixel_values` (N, 3, H, W) as RGB in [0, 1]: the way back from the processor's scaling."""
+    black, white = (
+        preparation.scale(torch.full((1, 3, 1, 1), level, dtype=torch.uint8)).to(pixel_values) for level in (0, 255)
+    )
+    return ((pixel_values - black) / (white - black)).clamp(0, 1)
+
+
+def draw_reconstructions(
+    pixel_values: torch.Tensor, mask: torch.Tensor, prediction: torch.Tensor, preparation: Preparation, path: Path
+) -> None:
+    """Images, their visible parts, and these with the prediction in place of the hidden ones, in three rows.
+
+    Args:
+        pixel_values: (N, 3, H, W).
+        mask: (N, rows, columns) of squares, True where hidden.
+        prediction: (N, 3, H, W).
+        preparation: of the image processor.
+        path: PNG file to write.
+    """
+    hidden = enlarge(mask, pixel_values.shape[-2:])
+    originals, predicted = (to_colours(values.float().cpu(), preparation) for values in (pixel_values, prediction))
+    hidden = hidden.cpu()
+    pictures = (originals, originals.masked_fill(hidden, GREY), torch.where(hidden, predicted, originals))
+    figure = Figure(figsize=(1.5 * len(pixel_values), 4.8), layout="constrained")
+    axes = figure.subplots(len(ROWS), len(pixel_values), squeeze=False)
+    for row, (title, images) in enumerate(zip(ROWS, pictures, strict=True)):
+        for axis, image in zip(axes[row], images, strict=True):
+            axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[row][0].set_ylabel(title, fontsize=8)
+    save_figure(figure, path, dpi=120, facecolor="white")

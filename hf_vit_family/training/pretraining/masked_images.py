@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from ..randomness import hash_counters, image_draws
+from ..data.augmentation import hash_counters, image_draws
 
 # Pixels from an embedded patch to the next, and to the next token of the last layer; tokens in front of the patches.
 _TOKEN_FAMILIES = {"vit": 1, "deit": 2, "beit": 1, "swin": 0, "swinv2": 0}
