@@ -67,7 +67,7 @@ def list_command(
     long: Annotated[bool, typer.Option("--long", "-l", help="With family, top-1 accuracy and Hub repository.")] = False,
 ) -> None:
     """Print the names of all models, one a line."""
-    from .zoo.registry import find_variant, list_models
+    from .families.registry import find_variant, list_models
 
     names = list_models(family, pretrained)
     if not long:
@@ -88,7 +88,7 @@ def info(
     model: Annotated[str, typer.Argument(help="A variant, a timm tag or the Hub id of a listed checkpoint.")],
 ) -> None:
     """Print paper, size, weights and faults of a model."""
-    from .zoo.registry import model_info
+    from .families.registry import model_info
 
     typer.echo(str(model_info(model)))
 

@@ -19,6 +19,27 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.utils import logging
 
 from .conversion import adapt_state_dict, build_from_checkpoint, load_timm_checkpoint
+from .families.bundled import FORMAT as BUNDLED
+from .families.bundled import bundled_folder, bundled_names
+from .families.registry import (
+    CHECKPOINTS,
+    CONSTRUCTION_KEYS,
+    FAMILIES,
+    VARIANTS,
+    apply_fixed_config,
+    check_config_keys,
+    check_fixed_config,
+    check_label_keys,
+    complete_labels,
+    family_module,
+    family_of,
+    family_reading,
+    find_variant,
+    import_object,
+    is_native,
+    unknown_name,
+)
+from .families.rows import Checkpoint, Family, Variant, frozen
 from .hub.remote_code import auto_map
 from .models.image_processing_hfvf import HfvfImageProcessor
 from .sources import (
@@ -32,23 +53,6 @@ from .sources import (
     read_safetensors,
     weight_files,
 )
-from .zoo.bundled import FORMAT as BUNDLED
-from .zoo.bundled import bundled_folder, bundled_names
-from .zoo.registry import (
-    CHECKPOINTS,
-    CONSTRUCTION_KEYS,
-    FAMILIES,
-    VARIANTS,
-    apply_fixed_config,
-    check_config_keys,
-    check_fixed_config,
-    check_label_keys,
-    complete_labels,
-    find_variant,
-    import_object,
-    unknown_name,
-)
-from .zoo.rows import Checkpoint, Family, Variant, frozen
 
 logger = logging.get_logger(__name__)
 
@@ -62,16 +66,6 @@ UNSAFE_FIELDS = (
     "fusion_config",
     "transformers_weights",
 )
-# What transformers' PoolFormer has fixed in every published checkpoint, and ours has always.
-_POOLFORMER_FIXED = {
-    "patch_sizes": [7, 3, 3, 3],
-    "strides": [4, 2, 2, 2],
-    "padding": [2, 1, 1, 1],
-    "pool_size": 3,
-    "mlp_ratio": 4.0,
-    "hidden_act": "gelu",
-    "num_channels": 3,
-}
 
 
 def load_model(
@@ -154,7 +148,7 @@ def load_image_processor(name: str | os.PathLike, revision: str | None = None, *
         OSError: the Hub cannot be reached and the file is not in its cache.
     """
     checkpoint = _zoo_checkpoint(name)
-    if checkpoint is not None and checkpoint.format not in ("transformers", BUNDLED):
+    if checkpoint is not None and _is_converted(checkpoint):
         return HfvfImageProcessor.from_preprocessing(checkpoint.preprocessing, **fields)
     source = _source(name, checkpoint, revision)
     path = source.find(PROCESSOR_NAME)
@@ -187,7 +181,7 @@ def _load(name: str | os.PathLike, revision: str | None, overrides: dict[str, An
     _check_attention(overrides)
     check_label_keys(overrides)
     checkpoint = _zoo_checkpoint(name)
-    if checkpoint is not None and checkpoint.format not in ("transformers", BUNDLED):
+    if checkpoint is not None and _is_converted(checkpoint):
         variant, _ = find_variant(checkpoint.tag)
         _require_backbone(FAMILIES[variant.family], variant.family, backbone)
         overrides, dtype = _split_dtype(overrides)
@@ -199,8 +193,9 @@ def _load(name: str | os.PathLike, revision: str | None, overrides: dict[str, An
     config, source = _read_config(source)
     if _is_timm(config):
         return _load_timm_folder(source, config, overrides, backbone)
-    if config.get("model_type") == "poolformer":
-        return _load_transformers_poolformer(source, config, overrides, backbone)
+    family = family_reading(config)
+    if family is not None:
+        return _load_layout(source, config, family, overrides, backbone)
     return _load_transformers(source, config, overrides, backbone)
 
 
@@ -304,22 +299,21 @@ def _load_timm_folder(
     return _finished(model, source.label, dtype, backbone)
 
 
-def _load_transformers_poolformer(
-    source: Source, config: dict[str, Any], overrides: dict[str, Any], backbone: bool
+def _is_converted(checkpoint: Checkpoint) -> bool:
+    """Whether a row of the families is published under other names than ours, for a class of ours."""
+    variant, _ = find_variant(checkpoint.tag)
+    return FAMILIES[variant.family].native and checkpoint.format != BUNDLED
+
+
+def _load_layout(
+    source: Source, config: dict[str, Any], family: Family, overrides: dict[str, Any], backbone: bool
 ) -> PreTrainedModel:
-    """A checkpoint of transformers' own PoolFormer, such as sail/poolformer_s12, as our PoolFormer."""
-    for key, value in _POOLFORMER_FIXED.items():
-        if config.get(key, value) != value:
-            raise ValueError(f"{source.label} has {key}={config[key]!r}; our PoolFormer reads {value!r} only.")
-    variant = Variant(
-        name=source.label,
-        family="poolformer",
-        config=frozen(
-            depths=config.get("depths", [2, 2, 6, 2]),
-            hidden_sizes=config.get("hidden_sizes", [64, 128, 320, 512]),
-            layer_scale_init_value=config.get("layer_scale_init_value", 1e-5),
-        ),
-    )
+    """A checkpoint of transformers' own class of a family, such as sail/poolformer_s12, as our model."""
+    try:
+        values = family_module(family).transformers_config(config)
+    except ValueError as error:
+        raise ValueError(f"{source.label} has {error}") from None
+    variant = Variant(name=source.label, family=family.name, config=frozen(**values))
     names = config.get("id2label")
     num_labels = len(names) if isinstance(names, dict) else 2
     checkpoint = Checkpoint(
@@ -330,7 +324,7 @@ def _load_transformers_poolformer(
         labels=None,
         preprocessing=None,
         source="transformers",
-        format="poolformer-transformers",
+        format="transformers",
     )
     overrides, dtype = _split_dtype(overrides)
     state_dict = read_safetensors(weight_files(source))
@@ -396,9 +390,8 @@ def _classes(
 ) -> tuple[Family | None, type[PreTrainedConfig], type[PreTrainedModel]]:
     """Family, configuration class and model class of a config.json, of this package or of transformers."""
     model_type = stored.get("model_type")
-    native = {f"hfvf_{family.name}": family for family in FAMILIES.values() if family.native}
-    if isinstance(model_type, str) and model_type in native:
-        family = native[model_type]
+    family = family_of(stored)
+    if family is not None and family.native:
         path = family.backbone_class if backbone else family.classification_class
         return family, import_object(family.config_class), import_object(path)
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
@@ -409,7 +402,6 @@ def _classes(
             f"{CONFIG_NAME} of {source.label} says model type {model_type!r}, which neither this package nor "
             f"transformers {transformers.__version__} has{code}."
         )
-    family = FAMILIES.get(model_type)
     if backbone:
         _require_backbone(family, model_type, backbone)
         mapping = modeling_auto.MODEL_FOR_BACKBONE_MAPPING_NAMES
@@ -481,14 +473,14 @@ def _check_loading(
             f"{source.label} has no classification head ({_few(sorted(missing))} missing); "
             "say num_labels=... to get a new one."
         )
-    if backbone and missing and not model.config.model_type.startswith("hfvf_"):
+    if backbone and missing and not is_native(model):
         # transformers' backbones add norms for the feature maps, which no classifier's checkpoint holds
         missing = {name for name in missing if name.startswith(prefix)}
     if missing and not headless:
         raise ValueError(f"The weights of {source.label} lack {_few(sorted(missing))}.")
     unexpected = sorted(info["unexpected_keys"])
     # transformers' own checkpoints carry poolers and index buffers that their classifiers do not use
-    if unexpected and model.config.model_type.startswith("hfvf_"):
+    if unexpected and is_native(model):
         raise ValueError(
             f"The weights of {source.label} hold tensors its configuration has no place for: {_few(unexpected)}."
         )
@@ -508,8 +500,7 @@ def _head_names(model: PreTrainedModel) -> set[str]:
 def _finished(model: PreTrainedModel, label: str, dtype: Any, backbone: bool) -> PreTrainedModel:
     """The model under its own name, in the dtype asked for, as a backbone on request."""
     if backbone:
-        family = next(f for f in FAMILIES.values() if model.config.model_type == f"hfvf_{f.name}")
-        classifier, model = model, import_object(family.backbone_class)(model.config)
+        classifier, model = model, import_object(family_of(model).backbone_class)(model.config)
         tensors = classifier.state_dict()
         model.load_state_dict({name: tensors[name] for name in model.state_dict()})
     model.config.name_or_path = model.name_or_path = label

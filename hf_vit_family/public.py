@@ -4,6 +4,7 @@
 from .acceleration.optimization import optimize
 from .acceleration.window_attention import register_window_attention
 from .conversion import from_timm, to_timm_state_dict
+from .families import create_model, list_models, model_info
 from .hub.export import export
 from .loading import load_backbone, load_image_processor, load_model
 from .models.compat import HFVF_VERSION as __version__
@@ -19,7 +20,6 @@ from .models.modeling_poolformer import (
 )
 from .models.modeling_twins import HfvfTwinsBackbone, HfvfTwinsForImageClassification, HfvfTwinsModel
 from .registration import register_auto_classes
-from .zoo import create_model, list_models, model_info
 
 __all__ = [
     "HfvfImageProcessor",

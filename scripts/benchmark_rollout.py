@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 
 from hf_vit_family import create_model
+from hf_vit_family.families import model_info
 from hf_vit_family.inspection import attention_rollout, rollout_from
 from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.rollout import fuse_heads
 from hf_vit_family.machine import processor_name
 from hf_vit_family.programs import as_program
-from hf_vit_family.zoo import model_info
 
 
 def cases(name: str, batch_size: int) -> dict:

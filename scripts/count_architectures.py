@@ -14,9 +14,9 @@ from pathlib import Path
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
+from hf_vit_family.families.registry import VARIANTS, input_size
 from hf_vit_family.programs import as_program
 from hf_vit_family.spaces.architectures.counting import COUNTED, SIZES, SWEPT, count, count_parameters
-from hf_vit_family.zoo.registry import VARIANTS, input_size
 
 
 @as_program

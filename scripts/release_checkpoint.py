@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from hf_vit_family import load_image_processor, load_model
+from hf_vit_family.families.bundled import FOLDER
 from hf_vit_family.hub.cards import write_card
 from hf_vit_family.hub.export import export
 from hf_vit_family.hub.measuring import count_multiply_adds, measure_speed
@@ -25,7 +26,6 @@ from hf_vit_family.programs import as_program
 from hf_vit_family.training import evaluate_checkpoint
 from hf_vit_family.training.arguments import read_recipe
 from hf_vit_family.training.configuration import parse_model_config
-from hf_vit_family.zoo.bundled import FOLDER
 
 KEPT = ("config.json", "preprocessor_config.json", "model.safetensors", "metrics.json")
 LARGEST = 3_000_000  # bytes of weights

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hf_vit_family.zoo import FAMILIES, list_models
-from hf_vit_family.zoo.registry import import_object
+from hf_vit_family.families import FAMILIES, list_models
+from hf_vit_family.families.registry import import_object
 
 
 @dataclass(frozen=True)

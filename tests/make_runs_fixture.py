@@ -36,13 +36,13 @@ from safetensors.torch import save_file
 from torch import nn
 from training_data import write_images
 
+from hf_vit_family.families import create_model
 from hf_vit_family.hub.export import export
 from hf_vit_family.loading import load_image_processor, load_model
 from hf_vit_family.models.compat import HFVF_VERSION
 from hf_vit_family.training import finetune, pretrain
 from hf_vit_family.training.hardware import describe_versions, find_commit
 from hf_vit_family.training.methods.adaptation import classifier_heads
-from hf_vit_family.zoo import create_model
 
 LABELS = {0: "bird", 1: "cat", 2: "dog"}
 STEP = 3  # of 4: where the recorded runs broke off

@@ -35,8 +35,8 @@ from hf_vit_family.acceleration.benchmarking.results import as_markdown
 from hf_vit_family.acceleration.benchmarking.running import LEAST_ROUNDS, compare, interleave, order
 from hf_vit_family.acceleration.optimization.optimizing import compile_frozen
 from hf_vit_family.cli import run
-from hf_vit_family.zoo import FAMILIES, list_models
-from hf_vit_family.zoo.registry import create_model
+from hf_vit_family.families import FAMILIES, list_models
+from hf_vit_family.families.registry import create_model
 
 
 @pytest.fixture(scope="module")

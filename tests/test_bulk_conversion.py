@@ -20,7 +20,7 @@ from zoo_models import shown
 
 import hf_vit_family as hfvf
 from hf_vit_family.cli import run
-from hf_vit_family.conversion.layout import TimmLayout
+from hf_vit_family.families.layout import TimmLayout
 from hf_vit_family.hub import timm_conversion
 from hf_vit_family.hub.timm_conversion import convert_all, convert_checkpoint, read_summary, timm_checkpoints
 from hf_vit_family.hub.verification import verify

@@ -15,9 +15,9 @@ from zoo_models import shown
 
 import hf_vit_family as hfvf
 from hf_vit_family.cli import run
+from hf_vit_family.families import labels
+from hf_vit_family.families.bundled import FOLDER, bundled_names, bundled_variant
 from hf_vit_family.hub.cards import check_card, write_card
-from hf_vit_family.zoo import labels
-from hf_vit_family.zoo.bundled import FOLDER, bundled_names, bundled_variant
 
 NAMES = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 LEAST = {"maxvit": 0.93, "poolformer": 0.93, "twins": 0.93}

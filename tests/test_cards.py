@@ -16,13 +16,13 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from zoo_models import TINY, tiny_model
 
 from hf_vit_family.cli import run as run_command
+from hf_vit_family.families import create_model
 from hf_vit_family.hub import cards
 from hf_vit_family.hub.cards import check_card, folder_card, write_card
 from hf_vit_family.hub.cards.checking import find_placeholder, find_targets, take_apart
 from hf_vit_family.hub.cards.facts import describe_weights
 from hf_vit_family.hub.cards.gathering import command_without_paths, find_local_path
 from hf_vit_family.hub.export import export
-from hf_vit_family.zoo import create_model
 
 CHOICES = {"license": "apache-2.0", "data_id": DATA, "data_license": "mit"}
 SPEED = {

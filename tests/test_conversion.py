@@ -9,7 +9,7 @@ from transformers import PoolFormerConfig, PoolFormerForImageClassification
 
 import hf_vit_family as hfvf
 from hf_vit_family.conversion import build_from_checkpoint
-from hf_vit_family.zoo.registry import find_variant
+from hf_vit_family.families.registry import find_variant
 
 
 def relative_difference(actual, expected):

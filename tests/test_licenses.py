@@ -2,8 +2,8 @@
 
 import pytest
 
+from hf_vit_family.families.registry import iterate_checkpoints
 from hf_vit_family.hub.licenses import LICENSES, check_license, find_conflict, find_license
-from hf_vit_family.zoo.registry import iterate_checkpoints
 
 
 @pytest.mark.parametrize("base", [None, "mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc0-1.0"])

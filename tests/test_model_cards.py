@@ -11,6 +11,7 @@ import pytest
 from cards import make_run
 from jinja2 import Environment, meta
 
+from hf_vit_family.families.registry import CHECKPOINTS, count_parameters
 from hf_vit_family.hub.cards import write_card, zoo_card
 from hf_vit_family.hub.cards.checking import (
     GENERATED,
@@ -24,7 +25,6 @@ from hf_vit_family.hub.cards.collection import compare_cards, generate_cards, ma
 from hf_vit_family.hub.cards.facts import read_folder
 from hf_vit_family.hub.cards.gathering import find_local_path
 from hf_vit_family.hub.cards.rendering import context, template_path
-from hf_vit_family.zoo.registry import CHECKPOINTS, count_parameters
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "model_cards"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from test_contract import tiny
 
 from hf_vit_family import load_model
+from hf_vit_family.families.registry import FAMILIES, import_object
 from hf_vit_family.training import pretrain
 from hf_vit_family.training.arguments import make_parser, read_settings
 from hf_vit_family.training.checkpoints import list_checkpoints
@@ -35,7 +36,6 @@ from hf_vit_family.training.pretraining.masked_images import (
     enlarge,
     masked_l1,
 )
-from hf_vit_family.zoo.registry import FAMILIES, import_object
 
 SIDE = 32
 TRANSFORMERS = {

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import hf_vit_family as hfvf
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.registry import find_variant, import_object
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import find_variant, import_object
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from hf_vit_family.families import create_model
 from hf_vit_family.models.compat import enable_activation_checkpointing
 from hf_vit_family.training.configuration import AugmentationSettings, OptimisationSettings
 from hf_vit_family.training.data.sampling import Mixing
@@ -24,7 +25,6 @@ from hf_vit_family.training.optimisation import (
     synchronise_batch_norm,
 )
 from hf_vit_family.training.preflight import bytes_of_state, bytes_per_image, needed_chunks
-from hf_vit_family.zoo import create_model
 
 SMALL = {"hidden_sizes": [16, 32], "depths": [1, 2]}
 TINY_MAXVIT = {**SMALL, "stem_hidden_sizes": [8, 8], "window_size": 4, "attention_head_size": 8, "head_hidden_size": 16}

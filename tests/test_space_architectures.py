@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import VARIANTS
 from hf_vit_family.spaces.architectures.mixing_section import ORDER
 from hf_vit_family.spaces.architectures.page import SECTIONS
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.registry import VARIANTS
 
 APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures" / "app.py"
 

@@ -9,6 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hf_vit_family import model_info
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import CHECKPOINTS, VARIANTS
 from hf_vit_family.models.configuration_twins import HfvfTwinsConfig
 from hf_vit_family.models.modeling_twins import HfvfTwinsGlobalAttention, HfvfTwinsLocalAttention
 from hf_vit_family.spaces.architectures import counting
@@ -23,8 +25,6 @@ from hf_vit_family.spaces.architectures.counting import (
     peak_bytes,
 )
 from hf_vit_family.spaces.architectures.table_section import HEADINGS, NOT_PUBLISHED, NOT_STATED, as_csv, table_rows
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.registry import CHECKPOINTS, VARIANTS
 
 
 def test_formulas_by_hand():

@@ -317,8 +317,8 @@ def test_examples_are_of_the_test_set():
     """Each is the first of its class in the embedded test set."""
     import pyarrow.parquet
 
+    from hf_vit_family.families import labels
     from hf_vit_family.spaces.images import ASSETS
-    from hf_vit_family.zoo import labels
 
     rows = pyarrow.parquet.read_table(ASSETS / "fashion_mnist" / "test-00000-of-00001.parquet").to_pylist()
     names = labels("fashion-mnist")

@@ -14,9 +14,9 @@ from exports import LABELS, processor_of, tiny
 from huggingface_hub import constants
 from zoo_models import shown
 
+from hf_vit_family.families.bundled import bundled_folder
 from hf_vit_family.spaces import models
 from hf_vit_family.spaces.models import MAX_MODELS, far_from_training, import_libraries, offered_models, serve
-from hf_vit_family.zoo.bundled import bundled_folder
 
 BUNDLED = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 MARKER = "raise SystemExit('remote code was run')\n"
@@ -392,7 +392,7 @@ def test_far_from_training():
 
 
 def test_domains():
-    from hf_vit_family.zoo import labels
+    from hf_vit_family.families import labels
 
     assert models._domain(tuple(labels("imagenet-1k"))) == "imagenet"
     assert models._domain(("tench, Tinca tinca", *map(str, range(999)))) == "imagenet"

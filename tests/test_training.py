@@ -11,6 +11,7 @@ from training_data import CLASSES, own_caches, pictures, write_images, write_par
 from training_runs import ROOT, TINY, TINY_SHAPE, figures_of, forget_accelerator, log_of, options, run
 from transformers import AutoModelForImageClassification
 
+from hf_vit_family.families import create_model
 from hf_vit_family.training.arguments import RECORD, make_parser, parse_options, read_recipe
 from hf_vit_family.training.checkpoints import list_checkpoints
 from hf_vit_family.training.configuration import GROUPS, PRESETS, FinetuneSettings, option_fields, option_name
@@ -18,7 +19,6 @@ from hf_vit_family.training.job import Job
 from hf_vit_family.training.loop import TrainingError
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import make_schedule, parameter_groups
-from hf_vit_family.zoo import create_model
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from transformers import MobileViTImageProcessor, ResNetConfig, ResNetForImageCl
 from zoo_models import TINY, shown, tiny_model
 
 from hf_vit_family import export
+from hf_vit_family.families.labels import labels
 from hf_vit_family.loading import load_model
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.training.configuration import FinetuneSettings, MethodSettings
@@ -37,7 +38,6 @@ from hf_vit_family.training.methods.teachers import DistillationObjective, Pixel
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import ClassificationLoss
 from hf_vit_family.training.reporting.evaluation import predict
-from hf_vit_family.zoo.labels import labels
 
 CLASSES = ["bird", "cat", "dog"]
 LORA = MethodSettings(method="lora", lora_rank=2)

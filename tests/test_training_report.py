@@ -20,6 +20,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from hf_vit_family.families import create_model
 from hf_vit_family.hub.export import export
 from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
@@ -50,7 +51,6 @@ from hf_vit_family.training.reporting.report import (
     write_json,
     write_report,
 )
-from hf_vit_family.zoo import create_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {

@@ -8,9 +8,9 @@ import torch
 from timm.models import get_pretrained_cfg
 from zoo_models import TINY, VIT, shown, tiny_model
 
-from hf_vit_family.zoo import FAMILIES, create_model, labels, list_models, model_info
-from hf_vit_family.zoo.bundled import bundled_names
-from hf_vit_family.zoo.registry import (
+from hf_vit_family.families import FAMILIES, create_model, labels, list_models, model_info
+from hf_vit_family.families.bundled import bundled_names
+from hf_vit_family.families.registry import (
     CHECKPOINTS,
     VARIANTS,
     config_keys,
@@ -20,7 +20,7 @@ from hf_vit_family.zoo.registry import (
     register_family,
     variant_config,
 )
-from hf_vit_family.zoo.rows import TIMM_RESULTS, Checkpoint, Variant
+from hf_vit_family.families.rows import TIMM_RESULTS, Checkpoint, Variant
 
 NATIVE = ("poolformer", "twins", "maxvit")
 PATTERNS = ("poolformer*", "twins_*", "maxvit_*")

@@ -1,37 +1,12 @@
-"""A model of some thousand parameters for each of the thirteen families, and what an error message has to look like."""
+"""A model of some thousand parameters for each family, and what an error message has to look like."""
 
 import pytest
 import torch
 
-from hf_vit_family.zoo import create_model
+from hf_vit_family.families import FAMILIES, create_model
 
-VIT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32}
-SWIN = {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2, "image_size": 64}
-PVT = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2], "image_size": 64}
 # family: variant, overrides for a model of some thousand parameters, pixels
-TINY = {
-    "poolformer": ("poolformer_s12", {"hidden_sizes": (8, 16, 24, 32), "depths": (1, 1, 1, 1)}, 64),
-    "twins": (
-        "twins_svt_small",
-        {"hidden_sizes": (8, 16, 24, 32), "num_attention_heads": (1, 2, 2, 4), "depths": (1, 1, 2, 1)},
-        64,
-    ),
-    "maxvit": ("maxvit_tiny_tf_224", {"hidden_sizes": (32, 32, 32, 64), "depths": (1, 1, 1, 1)}, 64),
-    "vit": ("vit-base-patch16-224", {**VIT, "patch_size": 8}, 32),
-    "deit": ("deit-tiny-distilled-patch16-224", {**VIT, "patch_size": 8}, 32),
-    "beit": ("beit-base-patch16-224", {**VIT, "patch_size": 8}, 32),
-    "swin": ("swin-tiny-patch4-window7-224", SWIN, 64),
-    "swinv2": ("swinv2-tiny-patch4-window8-256", SWIN, 64),
-    "cvt": ("cvt-13", {"embed_dim": [8, 16, 24], "depth": [1, 2, 3], "num_heads": [1, 2, 2]}, 64),
-    "pvt": ("pvt-tiny-224", PVT, 64),
-    "pvt_v2": ("pvt_v2_b0", PVT, 64),
-    "mobilevit": (
-        "mobilevit-xx-small",
-        {"hidden_sizes": [16, 20, 24], "neck_hidden_sizes": [8, 8, 12, 16, 20, 24, 32], "image_size": 64},
-        64,
-    ),
-    "mobilevitv2": ("mobilevitv2-0.5-imagenet1k-256", {"image_size": 64, "width_multiplier": 0.25}, 64),
-}
+TINY = {family.name: (family.tiny.variant, family.tiny.config, family.tiny.size) for family in FAMILIES.values()}
 
 
 def tiny_model(family: str, **overrides):

@@ -75,7 +75,9 @@ def _convert_one(name: str, folder: Path, revision: str | None, values: list[str
         what = "with --set it is another model" if values else "it is no published timm checkpoint"
         raise ValueError(f"{name} cannot be compared with timm: {what}.")
     model = load_model(name, revision=revision, **overrides(values))
-    if not model.config.model_type.startswith("hfvf_"):
+    from ..families.registry import is_native
+
+    if not is_native(model):
         raise ValueError(
             f"{name} is a model of transformers already, there is nothing to convert; export writes it as it is."
         )

@@ -30,8 +30,8 @@ def space(
     classify: what models say of an image, side by side. inspect: what they attend to. architectures: how each family
     works and what it costs.
     """
+    from ..families.registry import unknown_name
     from ..spaces.layout import SPACES
-    from ..zoo.registry import unknown_name
 
     if name not in SPACES:
         raise unknown_name("Space", name, SPACES)

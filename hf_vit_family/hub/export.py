@@ -14,14 +14,14 @@ from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.initialization import no_init_weights
 
+from ..families.registry import family_of, import_object
+from ..families.rows import Family
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..wrapping import unwrapped
-from ..zoo.registry import import_object
-from ..zoo.rows import Family
 from .cards import folder_card, label_names
 from .folder import CONFIG_NAME, check_target, staged
-from .preprocessing import default_image_processor, family_of
+from .preprocessing import default_image_processor
 from .remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
 
 PROCESSOR_NAME = "preprocessor_config.json"

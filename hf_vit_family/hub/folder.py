@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..families.rows import NATIVE_PREFIX
 from .remote_code import MODELS_FOLDER
 
 try:
@@ -84,7 +85,7 @@ def _check_target(folder: Path, names: set[str]) -> None:
             "expected a folder without one."
         )
     for name in sorted(names):
-        ours = model_type is not None and (not name.endswith(".py") or model_type.startswith("hfvf_"))
+        ours = model_type is not None and (not name.endswith(".py") or model_type.startswith(NATIVE_PREFIX))
         if not ours and (folder / name).exists():
             raise ValueError(
                 f"{folder} already holds {name}, which no earlier export wrote; expected an empty folder, a new one or "
@@ -109,7 +110,7 @@ def _earlier_files(folder: Path, code_names: set[str]) -> set[str]:
         return set()
     names = {path.name for path in folder.iterdir() if path.is_file()}
     own = {name for name in names if _WEIGHTS.fullmatch(name)} | (names & {CONFIG_NAME, "preprocessor_config.json"})
-    return own | (names & code_names if model_type.startswith("hfvf_") else set())
+    return own | (names & code_names if model_type.startswith(NATIVE_PREFIX) else set())
 
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:

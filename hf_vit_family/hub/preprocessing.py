@@ -7,23 +7,12 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from ..families.registry import CHECKPOINTS, VARIANTS, family_of
+from ..families.rows import Family, Preprocessing, Variant
 from ..models.image_processing_hfvf import HfvfImageProcessor
-from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS
-from ..zoo.rows import Family, Preprocessing, Variant
 
 # transformers' own processors resample by Pillow's numbers
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-
-
-def family_of(model: PreTrainedModel) -> Family | None:
-    """The zoo's family whose configuration class the model has."""
-    for family in FAMILIES.values():
-        module, name = family.config_class.split(":")
-        config_class = type(model.config)
-        # transformers' classes stand in the zoo by their public module
-        if config_class.__name__ == name and config_class.__module__.startswith(module):
-            return family
-    return None
 
 
 def known_preprocessing(config: PreTrainedConfig, family: Family) -> Preprocessing | None:

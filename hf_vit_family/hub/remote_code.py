@@ -20,8 +20,8 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from ..zoo.registry import FAMILIES
-from ..zoo.rows import Family
+from ..families.registry import FAMILIES
+from ..families.rows import Family
 
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 IMAGE_PROCESSOR_REFERENCE = "image_processing_hfvf.HfvfImageProcessor"

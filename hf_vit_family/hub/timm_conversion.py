@@ -21,13 +21,13 @@ from typing import Any
 import torch
 import transformers
 
+from ..families.registry import CHECKPOINTS, FAMILIES, find_family, find_variant
+from ..families.rows import Checkpoint, Variant
 from ..loading import load_image_processor, load_model
 from ..machine import processor_name
 from ..models.compat import HFVF_VERSION
 from ..progress import show_progress
 from ..sources import download_weights, first_line
-from ..zoo.registry import CHECKPOINTS, FAMILIES, find_family, find_variant
-from ..zoo.rows import Checkpoint, Variant
 from .export import export
 from .folder import check_target, staged
 from .measuring import count_multiply_adds

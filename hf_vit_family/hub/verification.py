@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..zoo.bundled import bundled_names
-from ..zoo.registry import CHECKPOINTS, VARIANTS, find_variant
+from ..families.bundled import bundled_names
+from ..families.registry import CHECKPOINTS, VARIANTS, find_variant
+from ..families.rows import NATIVE_PREFIX
 from .remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
 from .repository_files import (
     COMPILED_ENDINGS,
@@ -440,7 +441,7 @@ def _add_notes(report: VerificationReport) -> None:
         report.notes.append("Offline: only the files in the local cache were looked at; the repository may hold more.")
     if not report.code:
         report.notes.append("No Python file: it loads with classes that are installed, and no remote code runs.")
-    elif (report.model_type or "").startswith("hfvf_"):
+    elif (report.model_type or "").startswith(NATIVE_PREFIX):
         report.notes.append(
             "Where hf_vit_family is imported first, its own classes are used and none of these Python files runs."
         )

@@ -20,8 +20,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from ..zoo.labels import labels
-from ..zoo.registry import unknown_name
+from ..families.labels import labels
+from ..families.registry import unknown_name
 
 MAX_BYTES = 30_000_000
 MAX_SIDE = 1024

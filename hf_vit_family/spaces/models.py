@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ..zoo.bundled import bundled_names
-from ..zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS, find_variant, unknown_name
+from ..families.bundled import bundled_names
+from ..families.registry import (
+    CHECKPOINTS,
+    FAMILIES,
+    VARIANTS,
+    family_module,
+    family_of,
+    family_reading,
+    find_variant,
+    unknown_name,
+)
+from ..families.rows import Family
 from .images import FASHION_MNIST, PHOTOGRAPH
 from .turns import CORES_A_COMPUTATION
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from .images import ChosenImage
 
@@ -165,7 +175,7 @@ def _serve(name: str) -> ServedModel:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         domain=_domain(labels),
         image_size=image_size,
-        family=_family(name, model.config.model_type),
+        family=_family(name, model.config),
     )
 
 
@@ -193,7 +203,7 @@ def _repository(name: str) -> str | None:
 
 
 def _domain(labels: tuple[str, ...]) -> str:
-    from ..zoo.labels import find_label_set
+    from ..families.labels import find_label_set
 
     if find_label_set(list(labels)) == "fashion-mnist":
         return FASHION_MNIST
@@ -221,11 +231,11 @@ def _image_size(name: str, processor: Any) -> tuple[int, int]:
     return tuple(pixels.shape[-2:])
 
 
-def _family(name: str, model_type: str) -> str:
-    family = model_type.removeprefix("hfvf_")
-    if family not in FAMILIES:
-        raise ValueError(f"{name} is of model type {model_type!r}; expected one of {', '.join(FAMILIES)}.")
-    return family
+def _family(name: str, config: "PreTrainedConfig") -> str:
+    family = family_of(config)
+    if family is None:
+        raise ValueError(f"{name} is of model type {config.model_type!r}; expected one of {', '.join(FAMILIES)}.")
+    return family.name
 
 
 # What is checked of a model on the Hub before its weights are downloaded for a visitor.
@@ -359,7 +369,6 @@ def _check_disk(needed: int) -> None:
 def _check_config(repo_id: str, commit: str) -> None:
     """Refuses another family, and a configuration that asks for more memory than its weights could fill."""
     from ..sources import CONFIG_NAME, hub_file, read_json
-    from ..zoo import FAMILIES
 
     try:
         stored = read_json(hub_file(repo_id, CONFIG_NAME, commit), repo_id)
@@ -369,8 +378,8 @@ def _check_config(repo_id: str, commit: str) -> None:
     if "architecture" in stored and "model_type" not in stored:
         return  # timm's: one of the zoo's variants or none, which the loader tells
     model_type = stored.get("model_type")
-    name = model_type.removeprefix("hfvf_") if isinstance(model_type, str) else None
-    if name not in FAMILIES:
+    family = family_of(stored) or family_reading(stored)
+    if family is None:
         code = " and asks for code of its own, which this page never runs" if "auto_map" in stored else ""
         raise ValueError(
             f"{repo_id} is of model type {str(model_type)[:60]!r}{code}; expected one of {', '.join(FAMILIES)}."
@@ -378,7 +387,7 @@ def _check_config(repo_id: str, commit: str) -> None:
     layers = sum(_total(stored.get(key)) for key in ("depths", "depth", "num_hidden_layers"))
     if layers > MAX_LAYERS:
         raise ValueError(f"{repo_id} has {layers:,} layers; expected at most {MAX_LAYERS}.")
-    parameters, tables = _parameters(repo_id, name, stored)
+    parameters, tables = _parameters(repo_id, family, stored)
     if parameters > MAX_PARAMETERS:
         raise ValueError(
             f"{repo_id} has {parameters / 1e6:,.0f} million parameters; expected at most "
@@ -404,21 +413,19 @@ def _check_classes(repo_id: str, stored: Mapping[str, Any]) -> None:
                 )
 
 
-def _parameters(repo_id: str, family_name: str, stored: Mapping[str, Any]) -> tuple[int, int]:
+def _parameters(repo_id: str, family: Family, stored: Mapping[str, Any]) -> tuple[int, int]:
     """Of the model that a config.json describes, built without memory: its parameters, and the numbers beside them."""
     import torch
     from transformers.initialization import no_init_weights
 
+    from ..families.registry import complete_labels, import_object
     from ..loading import UNSAFE_FIELDS
     from ..sources import first_line
-    from ..zoo import FAMILIES
-    from ..zoo.registry import complete_labels, import_object
 
-    family = FAMILIES[family_name]
     values = {key: value for key, value in stored.items() if key not in UNSAFE_FIELDS}
-    if stored["model_type"] == "poolformer":  # transformers' own, of which these two fields decide
-        values = {key: stored[key] for key in ("depths", "hidden_sizes") if key in stored}
     try:
+        if family_of(stored) is None:  # transformers' own class of a family of ours
+            values = family_module(family).transformers_config(values)
         config = complete_labels(import_object(family.config_class).from_dict(values))
         with building, torch.device("meta"), no_init_weights():
             model = import_object(family.classification_class)(config)

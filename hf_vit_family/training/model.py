@@ -10,12 +10,12 @@ from huggingface_hub.errors import StrictDataclassError
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from ..families import create_model, list_models
+from ..families.registry import find_variant, is_native, variant_config
 from ..hub.preprocessing import default_image_processor
 from ..loading import load_image_processor, load_in_float32
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..sources import first_line
-from ..zoo import create_model, list_models
-from ..zoo.registry import find_variant, variant_config
 from .configuration import QUICK_START_CONFIG, QUICK_START_MODEL, ModelSettings, parse_model_config
 
 HALF = (0.5, 0.5, 0.5)
@@ -128,7 +128,7 @@ def _load(name: str, overrides: dict[str, Any], image_size: int | None) -> tuple
     model, stored = load_in_float32(name, **overrides)
     if image_size is None:
         return model, stored
-    if model.config.model_type.startswith("hfvf_"):  # load_model interpolates their tables
+    if is_native(model):  # load_model interpolates their tables
         return load_in_float32(name, **{"image_size": image_size, **overrides})
     return change_resolution(model, image_size), stored
 

@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import nn
 
-from ..zoo.registry import find_variant
+from ..families.registry import find_variant
 from .configuration import FinetuneSettings
 from .data.columns import count_classes
 from .data.loading import LabelledImages, Stream

@@ -2,7 +2,6 @@
 """Who can take part in a benchmark, under which names, and what each can do."""
 
 import importlib.util
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
+from ...families.registry import (
+    CHECKPOINTS,
+    FAMILIES,
+    VARIANTS,
+    create_model,
+    family_module,
+    family_of,
+    find_variant,
+    input_size,
+    unknown_name,
+)
+from ...families.rows import Checkpoint, Variant
 from ...hub.measuring import count_multiply_adds
 from ...models.image_processing_hfvf import HfvfImageProcessor
-from ...zoo.registry import CHECKPOINTS, FAMILIES, VARIANTS, create_model, find_variant, input_size, unknown_name
-from ...zoo.rows import Checkpoint, Variant
 from .environment import has_bf16
 
 MODES = ("inference", "training")
@@ -121,34 +130,6 @@ def choose(label: str) -> Chosen:
 # The same model in several libraries, with the same weights where they can be carried over.
 
 
-# Families of transformers whose models are built for one size; the others of the ten take any.
-BUILT_FOR_A_SIZE = ("vit", "deit", "beit", "swin", "swinv2", "pvt")
-# timm's builders of these take the size too
-TIMM_TAKES_SIZE = ("vit", "deit", "beit", "swin", "swinv2")
-# timm's names that do not follow from the zoo's
-TIMM_NAMES = {
-    "pvt_v2_b2_linear": "pvt_v2_b2_li",
-    "mobilevit-small": "mobilevit_s",
-    "mobilevit-x-small": "mobilevit_xs",
-    "mobilevit-xx-small": "mobilevit_xxs",
-}
-TORCHVISION_NAMES = {
-    "vit-base-patch16-224": "vit_b_16",
-    "vit-base-patch32-224": "vit_b_32",
-    "vit-large-patch16-224": "vit_l_16",
-    "vit-large-patch32-224": "vit_l_32",
-    "vit-huge-patch14-224": "vit_h_14",
-    "deit-base-patch16-224": "vit_b_16",
-    "swin-tiny-patch4-window7-224": "swin_t",
-    "swin-small-patch4-window7-224": "swin_s",
-    "swin-base-patch4-window7-224": "swin_b",
-    "swinv2-tiny-patch4-window8-256": "swin_v2_t",
-    "swinv2-small-patch4-window8-256": "swin_v2_s",
-    "swinv2-base-patch4-window8-256": "swin_v2_b",
-    "maxvit_tiny_tf_224": "maxvit_t",
-}
-
-
 def known(name: str) -> tuple[Variant, Checkpoint | None] | None:
     """The zoo's variant and checkpoint of a name; None for a folder or another repository of the Hub.
 
@@ -186,7 +167,7 @@ def build_native(name: str, image_size: int) -> PreTrainedModel:
 
         return load_in_float32(name)[0]
     variant = found[0]
-    fixed = variant.family in BUILT_FOR_A_SIZE and image_size != variant.config.get("image_size", image_size)
+    fixed = FAMILIES[variant.family].sizes.configured and image_size != variant.config.get("image_size", image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = create_model(variant.name, **({"image_size": image_size} if fixed else {}))
@@ -200,12 +181,10 @@ def family_name(model: PreTrainedModel) -> str:
     Raises:
         ValueError: it is of none.
     """
-    from ...hub.preprocessing import family_of
-
     family = family_of(model)
     if family is None or "ForImageClassification" not in type(model).__name__:
         raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of the thirteen families."
+            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(FAMILIES)}."
         )
     return family.name
 
@@ -241,16 +220,7 @@ def timm_name(name: str) -> str | None:
     found = known(name)
     if found is None or found[0].name not in VARIANTS:
         return None
-    variant = found[0]
-    if FAMILIES[variant.family].native:
-        return variant.name
-    if variant.family in ("cvt", "pvt"):
-        return None
-    if variant.family == "swinv2":
-        return re.sub(r"-patch4|-22k(to1k-ft)?$", "", variant.name).replace("-", "_")
-    if variant.family == "mobilevitv2":
-        return f"mobilevitv2_{round(100 * float(variant.name.split('-')[1])):03d}"
-    return TIMM_NAMES.get(variant.name, variant.name.replace("-", "_"))
+    return found[0].counterparts.get("timm")
 
 
 def lacks(contestant: str, name: str) -> str | None:
@@ -265,8 +235,9 @@ def lacks(contestant: str, name: str) -> str | None:
     if library == "transformers":
         if not FAMILIES[found[0].family].native:
             return f"The contestant native of {name} is transformers' own implementation already."
-        return None if found[0].family == "poolformer" else f"transformers has no implementation of {name}."
-    theirs = timm_name(name) if library == "timm" else TORCHVISION_NAMES.get(found[0].name)
+        other = hasattr(family_module(FAMILIES[found[0].family]), "transformers_model")
+        return None if other else f"transformers has no implementation of {name}."
+    theirs = found[0].counterparts.get(library)
     return f"{library} has no model that is {name}." if theirs is None else None
 
 
@@ -285,10 +256,10 @@ def build_timm(name: str, native: PreTrainedModel, image_size: int) -> tuple[nn.
 
     if not timm.is_model(theirs):
         raise ValueError(f"The installed timm has no model {theirs!r}, which is {name}.")
-    family = known(name)[0].family
-    size = {"img_size": image_size} if family in TIMM_TAKES_SIZE else {}
+    family = FAMILIES[known(name)[0].family]
+    size = {"img_size": image_size} if family.sizes.configured else {}
     model = timm.create_model(theirs, num_classes=native.config.num_labels, **size).eval()
-    if not FAMILIES[family].native:
+    if not family.native:
         return model, False
     from ...conversion import to_timm_state_dict
 
@@ -303,7 +274,7 @@ def build_torchvision(name: str, native: PreTrainedModel, image_size: int) -> tu
         ValueError: torchvision has no such model.
     """
     found = known(name)
-    theirs = None if found is None else TORCHVISION_NAMES.get(found[0].name)
+    theirs = None if found is None else found[0].counterparts.get("torchvision")
     if theirs is None:
         raise ValueError(f"torchvision has no model that is {name}.")
     from torchvision import models
@@ -317,48 +288,25 @@ def build_torchvision(name: str, native: PreTrainedModel, image_size: int) -> tu
 
 
 def build_transformers(name: str, native: PreTrainedModel, image_size: int) -> tuple[nn.Module, bool]:
-    """transformers' own implementation of a native family: PoolFormer's.
+    """transformers' own implementation of a native family, where it has one.
 
     Raises:
         ValueError: transformers has none, or `native` is transformers' already.
     """
-    family = family_name(native)
-    if not FAMILIES[family].native:
+    family = FAMILIES[family_name(native)]
+    if not family.native:
         raise ValueError(f"The contestant native of {name} is transformers' own implementation already.")
-    config = native.config
-    if family != "poolformer" or not _is_first_poolformer(config):
+    build = getattr(family_module(family), "transformers_model", None)
+    theirs = None if build is None else build(native)
+    if theirs is None:
         raise ValueError(f"transformers has no implementation of {name}.")
-    from transformers import PoolFormerConfig, PoolFormerForImageClassification
-
-    theirs = PoolFormerForImageClassification(
-        PoolFormerConfig(
-            hidden_sizes=list(config.hidden_sizes),
-            depths=list(config.depths),
-            mlp_ratio=config.mlp_ratio,
-            num_encoder_blocks=len(config.depths),
-            num_labels=config.num_labels,
-        )
-    ).eval()
-    if config.final_norm != "group_norm":
-        return theirs, False
-    from ...conversion.poolformer import transformers_layout
-
-    theirs.load_state_dict(transformers_layout(config).to_timm(native.state_dict()))
-    return theirs, True
+    return theirs
 
 
 def default_reference(name: str) -> str:
     """What a model is compared with where nothing else is asked for: timm where it has it, otherwise itself eager."""
     installed = importlib.util.find_spec("timm") is not None
     return "timm" if installed and timm_name(name) is not None else "native"
-
-
-def _is_first_poolformer(config: PreTrainedConfig) -> bool:
-    """Whether a configuration is of PoolFormer's first version, the one that transformers has."""
-    scaled = config.layer_scale_init_value is not None and not any(config.residual_scale_init_values)
-    return (
-        scaled and config.hidden_act == "gelu" and config.mlp_bias and config.norm_bias and not config.downsample_norm
-    )
 
 
 def _randomise(model: nn.Module) -> None:

@@ -19,8 +19,9 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
 
+from ...families.registry import FAMILIES, family_of
 from ...hub.cards import label_names
-from ...hub.preprocessing import default_image_processor, family_of
+from ...hub.preprocessing import default_image_processor
 from ...models.compat import HFVF_VERSION
 from ...wrapping import takes_wrapped
 from .formats import FORMATS, QUANTISERS, Format, Run
@@ -104,11 +105,6 @@ SCORES = {
     "multi_label_classification": ("scores = np.exp(-np.logaddexp(0, -logits))", ":.1%"),
     "regression": ("scores = logits", ":.4g"),
 }
-# Families whose graph can leave the size open. MaxViT is none of them: torch.export works out padding, windows and
-# grids of an open size in formulas that grow from stage to stage. A tiny model took more than a minute with remainders
-# (which OpenVINO has no rule for) and more than three with paddings alone; multiples of 32 were hardly faster.
-# The other families have position embeddings, or windows that fit one size.
-ANY_SIZE = ("poolformer", "twins")
 
 
 @dataclass(frozen=True)
@@ -222,12 +218,11 @@ def _check(
         )
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype} was given; expected torch.float32 or torch.float16.")
-    if any_size and family.name not in ANY_SIZE:
-        raise ValueError(
-            f"any_size was given for a {family.name}, whose graph holds one size; expected {' or '.join(ANY_SIZE)}."
-        )
+    if any_size and not family.sizes.open_graph:
+        able = " or ".join(other.name for other in FAMILIES.values() if other.sizes.open_graph)
+        raise ValueError(f"any_size was given for a {family.name}, whose graph holds one size; expected {able}.")
     if calibration is None:
-        return family.name in ANY_SIZE if any_size is None else any_size
+        return family.sizes.open_graph if any_size is None else any_size
     if format not in QUANTISERS:
         raise ValueError(f"int8 was asked for in the format {format}; expected {' or '.join(QUANTISERS)}.")
     if importlib.util.find_spec(QUANTISERS[format][1]) is None:

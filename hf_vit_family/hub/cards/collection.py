@@ -7,10 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...zoo.bundled import FOLDER as CHECKPOINTS_FOLDER
-from ...zoo.bundled import FORMAT as BUNDLED
-from ...zoo.registry import CHECKPOINTS, FAMILIES, classification_class, find_variant, variant_config
-from ...zoo.rows import Checkpoint, Variant
+from ...families.bundled import FOLDER as CHECKPOINTS_FOLDER
+from ...families.bundled import FORMAT as BUNDLED
+from ...families.registry import (
+    CHECKPOINTS,
+    FAMILIES,
+    classification_class,
+    family_module,
+    find_variant,
+    variant_config,
+)
+from ...families.rows import Checkpoint, Variant
 from .facts import METRICS_NAME, Facts, read_folder
 from .formatting import decimal, escaped, link, multiply_adds, percent
 from .metadata import short_title
@@ -242,7 +249,10 @@ def _checkpoint(tag: str) -> tuple[Variant, Checkpoint]:
 
 
 def _config(variant: Variant, checkpoint: Checkpoint) -> Any:
-    from ...zoo.labels import label_maps
+    from ...families.labels import label_maps
 
-    own = {"final_norm": "group_norm"} if checkpoint.format == "poolformer-transformers" else {}
+    family = FAMILIES[variant.family]
+    own = {}
+    if family.native and checkpoint.format == "transformers":
+        own = family_module(family).transformers_config(variant.config)
     return variant_config(variant, **own, **label_maps(checkpoint.labels, checkpoint.num_labels))

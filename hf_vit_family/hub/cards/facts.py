@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...families.registry import family_of
+from ...families.rows import Checkpoint, Family, Variant
 from ...sources import CONFIG_NAME, PROCESSOR_NAME, Source, read_json, weight_files
-from ...zoo import FAMILIES
-from ...zoo.rows import Checkpoint, Family, Variant
 
 CHOICES = ("license", "license_name", "license_link", "repo_id", "intended_use")
 CLASSIFICATION, FEATURES = "image-classification", "image-feature-extraction"
@@ -157,7 +157,7 @@ def read_folder(folder: Path, metrics: Mapping[str, Any] | None = None, card: Ma
         config=config,
         parameters=parameters,
         dtype=dtype,
-        family=_family(config),
+        family=family_of(config),
         processor=read_json(path, str(folder)) if path.is_file() else None,
         code_files=tuple(sorted(path.name for path in folder.glob("*.py"))),
         metrics=metrics,
@@ -257,13 +257,6 @@ def _check_form(config: Mapping[str, Any], folder: Path) -> None:
     sizes = size if isinstance(size, list) else [] if size is None else [size]
     if not all(isinstance(length, int) and length > 0 for length in sizes):
         raise ValueError(f"image_size in {CONFIG_NAME} of {folder} is {size!r}; expected pixels.")
-
-
-def _family(config: Mapping[str, Any]) -> Family | None:
-    """The zoo's family of a model type: ours with the prefix, transformers' own without."""
-    model_type = str(config.get("model_type", ""))
-    family = FAMILIES.get(model_type.removeprefix("hfvf_"))
-    return family if family is not None and family.native == model_type.startswith("hfvf_") else None
 
 
 # Names of a model's classes.

@@ -7,9 +7,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.bundled import bundled_names
-from hf_vit_family.zoo.registry import VARIANTS
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.bundled import bundled_names
+from hf_vit_family.families.registry import VARIANTS
 
 from ..images import FASHION_MNIST, example_image, examples
 from ..layout import dark, description

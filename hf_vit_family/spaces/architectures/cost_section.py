@@ -3,7 +3,7 @@
 
 import streamlit as st
 
-from hf_vit_family.zoo.registry import VARIANTS
+from hf_vit_family.families.registry import VARIANTS
 
 from ..layout import dark, description, problem
 from ..turns import turn

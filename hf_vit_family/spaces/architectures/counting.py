@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_vit_family.zoo.registry import VARIANTS, find_variant, input_size
+from hf_vit_family.families.registry import VARIANTS, find_variant, input_size
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,7 @@ def measure(name: str, side: int, fused: bool = False) -> Measurement:
     Raises:
         ValueError: unknown variant, or a size that it does not take.
     """
-    from hf_vit_family.zoo import create_model
+    from hf_vit_family.families import create_model
 
     from ..models import building, import_libraries
 

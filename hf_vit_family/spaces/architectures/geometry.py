@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_vit_family.zoo.registry import VARIANTS, input_size
+from hf_vit_family.families.registry import VARIANTS, input_size
 
 from .layers import CLASS_TOKENS, PLAIN, Geometry, Layer, View, check_query
 
@@ -117,7 +117,7 @@ def hollow_model(name: str, **overrides: Any) -> "PreTrainedModel":
     import torch
     from transformers.initialization import no_init_weights
 
-    from hf_vit_family.zoo.registry import classification_class, find_variant, variant_config
+    from hf_vit_family.families.registry import classification_class, find_variant, variant_config
 
     variant, _ = find_variant(name)
     config = variant_config(variant, **overrides)

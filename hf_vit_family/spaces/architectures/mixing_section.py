@@ -3,8 +3,8 @@
 
 import streamlit as st
 
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.registry import VARIANTS
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import VARIANTS
 
 from .. import choices
 from ..layout import dark, description
@@ -31,7 +31,7 @@ def draw() -> None:
         variant = _choose_variant(family)
     with shown:
         st.subheader(FAMILIES[family].title, anchor=False)
-        st.markdown(texts.FAMILIES[family])
+        st.markdown(FAMILIES[family].text)
         st.markdown(paper_link(FAMILIES[family]))
         place = st.container()
     geometry = _geometry(variant, place)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from hf_vit_family.zoo import FAMILIES
-from hf_vit_family.zoo.registry import VARIANTS, input_size
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import VARIANTS, input_size
 
 from ..layout import dark, description
-from . import texts
 from .counting import counted, readable_count
 from .mixing_section import ORDER
 from .texts import arxiv_ids, paper_link
@@ -141,7 +140,7 @@ def draw() -> None:
     _chart(rows)
     st.subheader("The families in a few sentences", anchor=False)
     for name in chosen or ORDER:
-        st.markdown(f"**{FAMILIES[name].title}.** {texts.FAMILIES[name]} {paper_link(FAMILIES[name])}")
+        st.markdown(f"**{FAMILIES[name].title}.** {FAMILIES[name].text} {paper_link(FAMILIES[name])}")
 
 
 def _table(rows: list[Row]) -> None:

@@ -3,76 +3,9 @@
 
 import re
 
-from hf_vit_family.zoo import Family
+from hf_vit_family.families import Family
 
 from .layers import Layer
-
-# by family: two to four sentences
-FAMILIES = {
-    "vit": (
-        "The image is cut into square patches, and a linear layer makes a token of each. A class token joins them, and "
-        "positions are learned and added. From then on it is a plain transformer: in every layer every token attends "
-        "to every other, and the map keeps its size until the end."
-    ),
-    "deit": (
-        "The architecture is ViT's; what is new is the training, which does with ImageNet-1k alone. A distilled DeiT "
-        "has a second extra token, which learns to repeat the answers of a convolutional teacher. Both tokens answer, "
-        "and the mean of the two counts."
-    ),
-    "beit": (
-        "Patches and global attention as in ViT, with a relative position bias in every layer. What is new is the "
-        "pretraining: some patches are hidden, and the model has to name the discrete visual tokens that belong there."
-    ),
-    "swin": (
-        "Tokens attend only inside windows, so that the cost grows with the image and not with its square. Every other "
-        "layer shifts the windows by half their size, which connects neighbours across borders. Between stages 2 x 2 "
-        "tokens are merged into one, so that maps shrink as in a convolutional network."
-    ),
-    "swinv2": (
-        "Swin's windows and shifts, made fit for larger models and images. Attention compares by cosine, and norms "
-        "stand behind the branches instead of in front. The position bias comes from a small network of the "
-        "logarithmic distance, so that a model can be trained with windows of one size and used with another."
-    ),
-    "twins": (
-        "Twins-SVT alternates two layers: attention inside windows, then attention of every token to a map that a "
-        "strided convolution has reduced. Twins-PCPVT has only the second kind. Positions come from a 3 x 3 "
-        "convolution behind the first block of a stage, so that any image size works."
-    ),
-    "maxvit": (
-        "Each block has a convolution (MBConv) and two attentions: one inside windows of neighbours, one inside a grid "
-        "of tokens spread evenly over the whole map. Together they connect all places at a cost that grows with the "
-        "image and not with its square."
-    ),
-    "poolformer": (
-        "A transformer's block in which attention is replaced by a 3 x 3 average: each token takes the mean of its "
-        "neighbourhood and subtracts itself. It was built to show how much of a transformer's success is due to the "
-        "layout of its blocks. Nothing in the mixing is learned and nothing depends on the content."
-    ),
-    "cvt": (
-        "Query, key and value come from small convolutions over the map of tokens instead of linear layers. Keys and "
-        "values take every second token in each direction, a quarter of them. The convolutions know the neighbourhood, "
-        "so that the model does without positions."
-    ),
-    "pvt": (
-        "The first pyramid of transformers: four stages of shrinking maps, as dense tasks want them. Large maps are "
-        "made affordable by reducing keys and values: a strided convolution makes one key of R x R tokens, and every "
-        "query attends to all of these few keys."
-    ),
-    "pvt_v2": (
-        "PVT with patches that overlap, and a 3 x 3 convolution inside each MLP in the place of positions. In the "
-        "linear variant keys are averaged to a map of 7 x 7, whatever the size of the image."
-    ),
-    "mobilevit": (
-        "A light convolutional network (MobileNetV2's blocks) with three transformer blocks inside. There the map is "
-        "unfolded: of each patch of 2 x 2 tokens one joins each of four sequences, attention runs inside a sequence, "
-        "and the map is folded again. Convolutions on both sides bring the four together."
-    ),
-    "mobilevitv2": (
-        "MobileViT with separable attention: each token gets one score, the scores make a weighted mean of all tokens, "
-        "and this one vector is handed to every token. The cost grows with the number of tokens and not with its "
-        "square."
-    ),
-}
 
 
 def mixing_text(layer: Layer) -> str:

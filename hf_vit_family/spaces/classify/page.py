@@ -43,7 +43,7 @@ def main() -> None:
 
 def _domain(names: tuple[str, ...]) -> str:
     """Examples come from what the first model was trained on."""
-    from ...zoo.bundled import bundled_names
+    from ...families.bundled import bundled_names
 
     return "photograph" if names and names[0] not in bundled_names() else "fashion_mnist"
 
@@ -187,7 +187,7 @@ def _figures(served: "ServedModel", answer: Answer, cost: Cost) -> str:
 
 
 def _family(name: str) -> str:
-    from ...zoo import FAMILIES
+    from ...families import FAMILIES
 
     family = FAMILIES.get(name)
     if family is None:

@@ -14,11 +14,11 @@ from datasets import disable_progress_bars
 from transformers import AutoConfig, PreTrainedModel, TimmWrapperForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
+from ...families.registry import CHECKPOINTS, VARIANTS
 from ...loading import load_image_processor, load_in_float32
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from ...progress import show_progress
 from ...sources import CONFIG_NAME, find_source, first_line, read_json
-from ...zoo.registry import CHECKPOINTS, VARIANTS
 from ..arguments import create_folder, tell_left_out
 from ..data.augmentation import Preparation
 from ..data.images import make_image_set

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from ...families.labels import labels
 from ...loading import load_image_processor, load_in_float32
 from ...models.compat import unknown_name_message
-from ...zoo.labels import labels
 from ..configuration import MethodSettings
 from ..data.augmentation import Preparation
 from .adaptation import classifier_heads, last_linear, set_heads

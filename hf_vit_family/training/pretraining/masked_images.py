@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
+from ...families import FAMILIES
+from ...families.registry import family_of, is_native
 from ..data.augmentation import hash_counters, image_draws
 
 # Pixels from an embedded patch to the next, and to the next token of the last layer; tokens in front of the patches.
-_TOKEN_FAMILIES = {"vit": 1, "deit": 2, "beit": 1, "swin": 0, "swinv2": 0}
-_NATIVE_FAMILIES = ("hfvf_twins",)
-SUPPORTED = ("twins", *_TOKEN_FAMILIES)
+SUPPORTED = tuple(family.name for family in FAMILIES.values() if family.masked_images)
 # The paper hides squares of 32 pixels in images of 192 (section 4.1.2).
 _PATCHES_PER_SIDE = 6
 # Masks are drawn from another stream than the changes of an image, which has the run's seed itself.
@@ -143,14 +143,14 @@ class MaskedImageModel(nn.Module):
     def __init__(self, encoder: PreTrainedModel):
         super().__init__()
         config = encoder.config
-        check_family(config.model_type)
+        check_family(config)
         self.encoder = encoder
         self._no_split_modules = encoder._no_split_modules  # what FSDP takes as blocks
-        self.native = config.model_type in _NATIVE_FAMILIES
+        self.native = is_native(config)
         self.token_size = int(config.patch_size)
         if self.native:
             channels, last, stages = config.hidden_sizes[0], config.hidden_sizes[-1], len(config.depths)
-        elif config.model_type in ("swin", "swinv2"):
+        elif hasattr(config, "depths"):  # a pyramid
             channels, stages = config.embed_dim, len(config.depths)
             last = channels * 2 ** (stages - 1)
         else:
@@ -198,7 +198,7 @@ class MaskedImageModel(nn.Module):
     def _encode_tokens(self, pixel_values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The same through an encoder of transformers, which takes the mask itself."""
         output = self.encoder(pixel_values, bool_masked_pos=mask.flatten(1)).last_hidden_state
-        tokens = output[:, _TOKEN_FAMILIES[self.encoder.config.model_type] :]
+        tokens = output[:, family_of(self.encoder).class_tokens :]
         return tokens.transpose(1, 2).unflatten(2, [side // self.stride for side in pixel_values.shape[-2:]])
 
     def take_encoder(self) -> PreTrainedModel:
@@ -226,11 +226,13 @@ class MaskedImageObjective:
         return masked_l1(model(pixel_values, mask), pixel_values, mask).mean()
 
 
-def check_family(model_type: str) -> None:
+def check_family(config: PreTrainedConfig) -> None:
     """Raise ValueError for a family whose patches cannot be hidden one by one."""
-    if model_type not in (*_NATIVE_FAMILIES, *_TOKEN_FAMILIES):
+    family = family_of(config)
+    if family is None or not family.masked_images:
         raise ValueError(
-            f"A {model_type.removeprefix('hfvf_')} was given; masked pretraining is for {', '.join(SUPPORTED)}: their "
+            f"A {config.model_type if family is None else family.name} was given; masked pretraining is for "
+            f"{', '.join(SUPPORTED)}: their "
             "patches are embedded without overlap, so that a hidden one does not show in its neighbours, and one by "
             "one replaced by a mask token."
         )

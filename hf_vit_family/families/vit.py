@@ -1,16 +1,35 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """ViT in transformers: Google's checkpoints, and the two smaller sizes that the community converted from timm."""
 
-from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="vit",
     title="ViT",
     paper="Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
     paper_url="https://arxiv.org/abs/2010.11929",
-    config_class="transformers:ViTConfig",
-    model_class="transformers:ViTModel",
-    classification_class="transformers:ViTForImageClassification",
+    classes="ViT",
+    attention=("eager", "sdpa", "flash_attention_2", "flex_attention"),
+    class_tokens=1,
+    sizes=Sizes(configured=True, only=True),
+    masked_images=True,
+    text=(
+        "The image is cut into square patches, and a linear layer makes a token of each. A class token joins them, "
+        "and positions are learned and added. From then on it is a plain transformer: in every layer every token "
+        "attends to every other, and the map keeps its size until the end."
+    ),
+    tiny=Tiny(
+        "vit-base-patch16-224",
+        {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        32,
+    ),
     supports=(
         "attention: eager, sdpa, flash, flex",
         "hidden states and attentions, activation checkpointing per block, no backbone",
@@ -101,6 +120,11 @@ CONFIGS = {
     "vit-huge-patch14-224": {**_HUGE, "patch_size": 14, "image_size": 224},
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: name.replace("-", "_") for name in CONFIGS}
+TORCHVISION_NAMES = {
+    "vit-base-patch16-224": "vit_b_16",
+    "vit-base-patch32-224": "vit_b_32",
+    "vit-large-patch16-224": "vit_l_16",
+    "vit-large-patch32-224": "vit_l_32",
+    "vit-huge-patch14-224": "vit_h_14",
+}

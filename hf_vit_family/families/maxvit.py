@@ -5,18 +5,37 @@ tf are the paper's; timm's own are rw, rmlp (relative positions by a small MLP) 
 by side).
 """
 
-from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Variant, frozen, timm_checkpoint
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .layout import FusedProjection, StateDict, TimmLayout, resize_bias_table
+from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Sizes, Tiny, timm_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ..models.configuration_base import HfvfConfig
 
 FAMILY = Family(
     name="maxvit",
     title="MaxViT",
     paper="Tu et al., MaxViT: Multi-Axis Vision Transformer, ECCV 2022",
     paper_url="https://arxiv.org/abs/2204.01697",
-    config_class="hf_vit_family.models.configuration_maxvit:HfvfMaxVitConfig",
-    model_class="hf_vit_family.models.modeling_maxvit:HfvfMaxVitModel",
-    classification_class="hf_vit_family.models.modeling_maxvit:HfvfMaxVitForImageClassification",
-    backbone_class="hf_vit_family.models.modeling_maxvit:HfvfMaxVitBackbone",
+    classes="HfvfMaxVit",
     native=True,
+    backbone=True,
+    attention=("eager", "sdpa", "flex_attention"),
+    # torch.export works out padding, windows and grids of an open size in formulas that grow from stage to stage: a
+    # tiny model took more than a minute with remainders (which OpenVINO has no rule for) and more than three with paddings
+    # alone; multiples of 32 were hardly faster
+    sizes=Sizes(open_graph=False),
+    text=(
+        "Each block has a convolution (MBConv) and two attentions: one inside windows of neighbours, one inside a "
+        "grid of tokens spread evenly over the whole map. Together they connect all places at a cost that grows "
+        "with the image and not with its square."
+    ),
+    tiny=Tiny("maxvit_tiny_tf_224", {"hidden_sizes": (32, 32, 32, 64), "depths": (1, 1, 1, 1)}, 64),
     supports=(
         "any input size, square or not, in one instance; other windows at construction by interpolated bias tables",
         "attention: eager, sdpa, flex_attention (flash kernels take no bias)",
@@ -167,6 +186,118 @@ CONFIGS = {
     "maxvit_rmlp_base_rw_384": {**_RMLP_BASE, "image_size": 384},
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TORCHVISION_NAMES = {"maxvit_tiny_tf_224": "maxvit_t"}
+
+
+_TABLE = "relative_position_bias_table"
+
+
+def timm_layout(config: "HfvfConfig") -> TimmLayout:
+    """timm's `maxxvit.py` names for this configuration, for a classifier."""
+    head_norm = "norm" if config.head_hidden_size is None else "head.norm"
+    layout = TimmLayout(
+        modules={
+            "stem.conv1": "model.stem.conv1",
+            "stem.norm1": "model.stem.norm1",
+            "stem.conv2": "model.stem.conv2",
+            head_norm: "model.norm",
+            "head.pre_logits.fc": "pre_logits",
+            "head.fc": "classifier",
+        }
+    )
+    for stage, depth in enumerate(config.depths):
+        for index in range(depth):
+            block, layer = f"stages.{stage}.blocks.{index}", f"model.stages.{stage}.layers.{index}"
+            if config.parallel_attention:
+                for conv in (0, 1):
+                    _add_mbconv(layout, f"{block}.conv.{conv}", f"{layer}.convs.{conv}")
+                _add_transformer(
+                    layout, config, f"{block}.attn", f"{layer}.transformers.0", window="attn_block", grid="attn_grid"
+                )
+            else:
+                _add_mbconv(layout, f"{block}.conv", f"{layer}.convs.0")
+                _add_transformer(layout, config, f"{block}.attn_block", f"{layer}.transformers.0", window="attn")
+                _add_transformer(layout, config, f"{block}.attn_grid", f"{layer}.transformers.1", grid="attn")
+    return layout
+
+
+def _add_mbconv(layout: TimmLayout, block: str, conv: str) -> None:
+    for timm, native in (
+        ("shortcut.expand", "shortcut.expand"),
+        ("pre_norm", "pre_norm"),
+        ("conv1_1x1", "conv1"),
+        ("norm1", "norm1"),
+        ("conv2_kxk", "conv2"),
+        ("norm2", "norm2"),
+        ("se.fc1", "squeeze_excitation.fc1"),
+        ("se.fc2", "squeeze_excitation.fc2"),
+        ("conv3_1x1", "conv3"),
+    ):
+        layout.modules[f"{block}.{timm}"] = f"{conv}.{native}"
+    layout.convolutions.update({f"{block}.se.fc1", f"{block}.se.fc2"})
+
+
+def _add_transformer(layout: TimmLayout, config: "HfvfConfig", block: str, layer: str, **attentions: str) -> None:
+    """`attentions` gives timm's name of the attention on each axis."""
+    for name in ("norm1", "norm2", "mlp.fc1", "mlp.fc2"):
+        layout.modules[f"{block}.{name}"] = f"{layer}.{name}"
+    for branch in (1, 2):
+        layout.modules[f"{block}.ls{branch}.gamma"] = f"{layer}.layer_scale{branch}"
+    channels = config.hidden_sizes[int(layer.split(".")[2])]
+    for axis, name in attentions.items():
+        source, target = f"{block}.{name}", f"{layer}.attention.{axis}"
+        layout.modules[f"{source}.proj"] = f"{target}.o_proj"
+        layout.modules[f"{source}.rel_pos.{_TABLE}"] = f"{target}.relative_position.{_TABLE}"
+        for linear in ("fc1", "fc2"):
+            layout.modules[f"{source}.rel_pos.mlp.{linear}"] = f"{target}.relative_position.{linear}"
+        layout.fused.append(
+            FusedProjection(
+                timm=f"{source}.qkv",
+                native=tuple(f"{target}.{part}_proj" for part in "qkv"),
+                # the authors' weights, whose bias is a "table", lie by q, k, v; timm's own by head
+                num_heads=None if config.relative_position == "table" else channels // config.attention_head_size,
+            )
+        )
+
+
+def timm_overrides(module: "nn.Module", config: "HfvfConfig") -> dict[str, tuple[int, int]]:
+    """The image size that a timm model was built for, where its windows are not this configuration's."""
+    block = module.stages[0].blocks[0]
+    attention = getattr(block, "attn_block", None) or block.attn
+    window = tuple(attention.partition_size)
+    if window == config.window_height_width:
+        return {}
+    return {"image_size": tuple(side * config.partition_ratio for side in window)}
+
+
+def adapt_state_dict(state_dict: "Mapping[str, torch.Tensor]", config: "HfvfConfig") -> StateDict:
+    """Tensors of a model whose windows may have had another size, for this configuration's windows.
+
+    Tables of relative position biases are interpolated; networks that compute the biases serve any window as they are.
+
+    Args:
+        state_dict: native names to tensors.
+        config: configuration with the new window.
+
+    Raises:
+        ValueError: a flat table does not tell the window it was made for, which then was not square.
+    """
+    target = tuple(2 * side - 1 for side in config.window_height_width)
+    adapted = dict(state_dict)
+    for name, table in state_dict.items():
+        if not name.endswith(_TABLE):
+            continue
+        if config.relative_position == "table":
+            if table.shape[1:] != target:
+                adapted[name] = resize_bias_table(table, target)
+        elif table.shape[0] != target[0] * target[1]:
+            side = round(table.shape[0] ** 0.5)
+            if side * side != table.shape[0]:
+                raise ValueError(
+                    f"{name!r} holds {table.shape[0]} relative positions, which are no square window's; "
+                    f"expected the table of a square window, or one of {target[0] * target[1]} positions for the "
+                    f"window {config.window_height_width}."
+                )
+            maps = table.t().unflatten(1, (side, side))
+            adapted[name] = resize_bias_table(maps, target).flatten(1).t().contiguous()
+    return adapted

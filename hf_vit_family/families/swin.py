@@ -1,17 +1,28 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Swin in transformers: Microsoft's checkpoints."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="swin",
     title="Swin",
     paper="Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
     paper_url="https://arxiv.org/abs/2103.14030",
-    config_class="transformers:SwinConfig",
-    model_class="transformers:SwinModel",
-    classification_class="transformers:SwinForImageClassification",
-    backbone_class="transformers:SwinBackbone",
+    classes="Swin",
+    backbone=True,
+    attention=("eager", "sdpa"),
+    sizes=Sizes(configured=True),
+    masked_images=True,
+    text=(
+        "Tokens attend only inside windows, so that the cost grows with the image and not with its square. Every "
+        "other layer shifts the windows by half their size, which connects neighbours across borders. Between "
+        "stages 2 x 2 tokens are merged into one, so that maps shrink as in a convolutional network."
+    ),
+    tiny=Tiny(
+        "swin-tiny-patch4-window7-224",
+        {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2, "image_size": 64},
+        64,
+    ),
     supports=(
         "attention: eager, sdpa (the relative positions are passed as a mask, so neither flash nor flex)",
         "hidden states, attentions of the last block of each stage only, activation checkpointing per stage, backbone",
@@ -83,6 +94,9 @@ CONFIGS = {
     "swin-large-patch4-window12-384": {**_LARGE, "window_size": 12, "image_size": 384},
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: name.replace("-", "_") for name in CONFIGS}
+TORCHVISION_NAMES = {
+    "swin-tiny-patch4-window7-224": "swin_t",
+    "swin-small-patch4-window7-224": "swin_s",
+    "swin-base-patch4-window7-224": "swin_b",
+}

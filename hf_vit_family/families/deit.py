@@ -1,16 +1,36 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """DeiT in transformers: distilled models have their own class, the others are ViTs there."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="deit",
     title="DeiT",
     paper="Touvron et al., Training Data-Efficient Image Transformers & Distillation through Attention, ICML 2021",
     paper_url="https://arxiv.org/abs/2012.12877",
-    config_class="transformers:DeiTConfig",
-    model_class="transformers:DeiTModel",
-    classification_class="transformers:DeiTForImageClassificationWithTeacher",
+    classes="DeiT",
+    classification="ForImageClassificationWithTeacher",
+    attention=("eager", "sdpa", "flash_attention_2", "flex_attention"),
+    class_tokens=2,
+    sizes=Sizes(configured=True, only=True),
+    masked_images=True,
+    text=(
+        "The architecture is ViT's; what is new is the training, which does with ImageNet-1k alone. A distilled "
+        "DeiT has a second extra token, which learns to repeat the answers of a convolutional teacher. Both tokens "
+        "answer, and the mean of the two counts."
+    ),
+    tiny=Tiny(
+        "deit-tiny-distilled-patch16-224",
+        {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        32,
+    ),
     supports=(
         "attention: eager, sdpa, flash, flex",
         "hidden states and attentions, activation checkpointing per block, no backbone",
@@ -74,12 +94,7 @@ CONFIGS = {
     "deit-base-distilled-patch16-384": _size(768, 12, 384),
 }
 
-
-def _variant(name: str) -> Variant:
-    as_vit = {"model_class": "transformers:ViTForImageClassification", "config_class": "transformers:ViTConfig"}
-    return Variant(
-        name, FAMILY.name, frozen(**CONFIGS[name]), CHECKPOINTS[name], **({} if "distilled" in name else as_vit)
-    )
-
-
-VARIANTS = tuple(_variant(name) for name in CONFIGS)
+# models trained without distillation have no second token: they are ViTs, and transformers loads them as such
+CLASSES = {name: "ViT" for name in CONFIGS if "distilled" not in name}
+TIMM_NAMES = {name: name.replace("-", "_") for name in CONFIGS}
+TORCHVISION_NAMES = {"deit-base-patch16-224": "vit_b_16"}

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .bundled import bundled_names, bundled_variant
 from .labels import label_maps
-from .rows import Checkpoint, Family, Variant
+from .rows import Checkpoint, Family, Variant, frozen
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -28,29 +29,75 @@ CONSTRUCTION_KEYS = ("attn_implementation", "dtype")
 FAMILIES: dict[str, Family] = {}
 VARIANTS: dict[str, Variant] = {}
 CHECKPOINTS: dict[str, tuple[Variant, Checkpoint]] = {}
+_MODULES: dict[str, ModuleType] = {}
 
 
-def register_family(family: Family, variants: Iterable[Variant]) -> None:
+def register_family(module: ModuleType) -> None:
     """Adds a family with its variants and checkpoints to the look-ups.
 
+    Args:
+        module: a family's file, as `rows` tells its shape.
+
     Raises:
-        ValueError: a name that is taken, or a variant of another family.
+        ValueError: a name that is taken, or a name in one of its tables that no variant has.
     """
+    family: Family = module.FAMILY
     if family.name in FAMILIES:
         raise ValueError(f"The family {family.name!r} is registered twice.")
     FAMILIES[family.name] = family
-    for variant in variants:
-        if variant.family != family.name:
-            raise ValueError(
-                f"Variant {variant.name!r} says it is of family {variant.family!r}, not of {family.name!r}."
-            )
-        if variant.name in VARIANTS:
-            raise ValueError(f"The variant {variant.name!r} is registered twice.")
-        VARIANTS[variant.name] = variant
+    _MODULES[family.name] = module
+    timm = getattr(module, "TIMM_NAMES", {name: name for name in module.CONFIGS} if family.native else {})
+    torchvision, classes = getattr(module, "TORCHVISION_NAMES", {}), getattr(module, "CLASSES", {})
+    for name in (*module.CHECKPOINTS, *timm, *torchvision, *classes):
+        if name not in module.CONFIGS:
+            raise ValueError(f"The file of {family.name!r} names {name!r}, which is none of its variants.")
+    for name, config in module.CONFIGS.items():
+        if name in VARIANTS:
+            raise ValueError(f"The variant {name!r} is registered twice.")
+        own = {}
+        if name in classes:
+            own["model_class"] = family.path_of("ForImageClassification", classes=classes[name])
+            own["config_class"] = family.path_of("Config", "configuration", classes[name])
+        VARIANTS[name] = variant = Variant(
+            name=name,
+            family=family.name,
+            config=frozen(**config),
+            checkpoints=module.CHECKPOINTS.get(name, ()),
+            counterparts={
+                library: names[name]
+                for library, names in (("timm", timm), ("torchvision", torchvision))
+                if name in names
+            },
+            **own,
+        )
         for checkpoint in variant.checkpoints:
             if checkpoint.tag in CHECKPOINTS:
                 raise ValueError(f"The checkpoint {checkpoint.tag!r} is registered twice.")
             CHECKPOINTS[checkpoint.tag] = (variant, checkpoint)
+
+
+def family_module(family: Family) -> ModuleType:
+    """The family's own file."""
+    return _MODULES[family.name]
+
+
+def family_of(model_or_config: Any) -> Family | None:
+    """The family of a model, of a configuration or of what a config.json says, by its model type; None for others."""
+    config = getattr(model_or_config, "config", model_or_config)
+    given = config.get("model_type") if isinstance(config, Mapping) else getattr(config, "model_type", None)
+    return next((family for family in FAMILIES.values() if family.model_type == given), None)
+
+
+def family_reading(config: Mapping[str, Any]) -> Family | None:
+    """The native family that reads a config.json of transformers' own class, None where transformers' class serves."""
+    family = FAMILIES.get(config.get("model_type") or "")
+    return family if family is not None and hasattr(family_module(family), "transformers_config") else None
+
+
+def is_native(model_or_config: Any) -> bool:
+    """Whether a model, a configuration or what a config.json says is of one of this package's families."""
+    family = family_of(model_or_config)
+    return family is not None and family.native
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> ValueError:

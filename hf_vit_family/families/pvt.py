@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """PVT in transformers: the authors' checkpoints as converted by Xrenya (formerly the organisation Zetatech)."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="pvt",
@@ -11,9 +11,23 @@ FAMILY = Family(
         "ICCV 2021"
     ),
     paper_url="https://arxiv.org/abs/2102.12122",
-    config_class="transformers:PvtConfig",
-    model_class="transformers:PvtModel",
-    classification_class="transformers:PvtForImageClassification",
+    classes="Pvt",
+    sizes=Sizes(configured=True, only=True),
+    text=(
+        "The first pyramid of transformers: four stages of shrinking maps, as dense tasks want them. Large maps are "
+        "made affordable by reducing keys and values: a strided convolution makes one key of R x R tokens, and "
+        "every query attends to all of these few keys."
+    ),
+    tiny=Tiny(
+        "pvt-tiny-224",
+        {
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 1, 2, 2],
+            "image_size": 64,
+        },
+        64,
+    ),
     supports=(
         "attention: eager only",
         "hidden states and attentions; no activation checkpointing, no backbone",
@@ -62,7 +76,3 @@ CONFIGS = {
     "pvt-medium-224": {**_COMMON, "depths": [3, 4, 18, 3]},
     "pvt-large-224": {**_COMMON, "depths": [3, 8, 27, 3]},
 }
-
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)

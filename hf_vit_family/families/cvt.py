@@ -1,16 +1,20 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """CvT in transformers: Microsoft's checkpoints; trained without stochastic depth here."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="cvt",
     title="CvT",
     paper="Wu et al., CvT: Introducing Convolutions to Vision Transformers, ICCV 2021",
     paper_url="https://arxiv.org/abs/2103.15808",
-    config_class="transformers:CvtConfig",
-    model_class="transformers:CvtModel",
-    classification_class="transformers:CvtForImageClassification",
+    classes="Cvt",
+    text=(
+        "Query, key and value come from small convolutions over the map of tokens instead of linear layers. Keys "
+        "and values take every second token in each direction, a quarter of them. The convolutions know the "
+        "neighbourhood, so that the model does without positions."
+    ),
+    tiny=Tiny("cvt-13", {"embed_dim": [8, 16, 24], "depth": [1, 2, 3], "num_heads": [1, 2, 2]}, 64),
     supports=(
         "attention: eager only",
         "hidden states; no attentions, no activation checkpointing, no backbone",
@@ -54,7 +58,3 @@ _W24 = {"depth": [2, 2, 20], "num_heads": [3, 12, 16], "embed_dim": [192, 768, 1
 
 # Keyword arguments of CvtConfig by variant (paper, table 2); no position embeddings, so no image size.
 CONFIGS = {"cvt-13": _13, "cvt-13-384": _13, "cvt-21": _21, "cvt-21-384": _21, "cvt-w24-384": _W24}
-
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)

@@ -1,17 +1,29 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """PVTv2 in transformers: the authors' checkpoints."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="pvt_v2",
     title="PVTv2",
     paper="Wang et al., PVT v2: Improved Baselines with Pyramid Vision Transformer, Computational Visual Media 2022",
     paper_url="https://arxiv.org/abs/2106.13797",
-    config_class="transformers:PvtV2Config",
-    model_class="transformers:PvtV2Model",
-    classification_class="transformers:PvtV2ForImageClassification",
-    backbone_class="transformers:PvtV2Backbone",
+    classes="PvtV2",
+    backbone=True,
+    text=(
+        "PVT with patches that overlap, and a 3 x 3 convolution inside each MLP in the place of positions. In the "
+        "linear variant keys are averaged to a map of 7 x 7, whatever the size of the image."
+    ),
+    tiny=Tiny(
+        "pvt_v2_b0",
+        {
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 1, 2, 2],
+            "image_size": 64,
+        },
+        64,
+    ),
     supports=(
         "attention: eager only",
         "hidden states, attentions as a tuple for each stage, activation checkpointing per stage, backbone",
@@ -63,6 +75,4 @@ CONFIGS = {
     "pvt_v2_b5": {**_COMMON, "depths": [3, 6, 40, 3], "mlp_ratios": [4, 4, 4, 4]},
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: {"pvt_v2_b2_linear": "pvt_v2_b2_li"}.get(name, name) for name in CONFIGS}

@@ -1,12 +1,25 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a zoo file is made of: families, variants and checkpoints as rows of plain data.
+"""What a family's file is made of: a family, its variants and its checkpoints as rows of plain data.
 
-Every family has one file of one shape: a `FAMILY`, its `CHECKPOINTS`, the `CONFIGS` of its variants and the `VARIANTS`
-made of both.
+Every file of this folder that is named after a family has one shape. It must have a `FAMILY`, its `CHECKPOINTS` and the
+`CONFIGS` of its variants, the keyword arguments of the configuration class. It may have, where there is something to
+say:
 
-Classes are named by import path, so that listing the zoo imports neither torch nor transformers.
+* `TIMM_NAMES`, `TORCHVISION_NAMES`: other libraries' names of the variants, for benchmarks; timm's names of a native
+  family's variants are their own;
+* `CLASSES`: by variant, what the names of its classes begin with where that is not the family's;
+* `timm_layout(config)`, `transformers_layout(config)`: how its weights are called elsewhere, as `layout.Layout`;
+* `check_timm(config)`: refuses what timm has no model for;
+* `adapt_state_dict(state_dict, config)`, `timm_overrides(module, config)`: for weights that are made for one window;
+* `transformers_config(config)`: keyword arguments of the native configuration for a config.json of transformers' own;
+* `transformers_model(model)`: transformers' model of the same size for benchmarks, and whether it has the weights;
+* `mix(model, walk, tokens)` and `blocks(model)`: where the model differs from what its layers state.
+
+Classes are named by import path and functions import what they need, so that reading a family imports neither torch nor
+transformers.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,7 +28,8 @@ from typing import Any
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 TIMM_RESULTS = "timm results/results-imagenet.csv, commit aa4b585 (2026-08-08)"
-FORMATS = ("timm", "transformers", "poolformer-transformers", "bundled")
+NATIVE_PREFIX = "hfvf_"  # of the model types of this package
+FORMATS = ("timm", "transformers", "bundled")
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,13 @@ class Checkpoint:
         repo_id: the Hub repository.
         license: as its repository or timm states it; None where no source is known.
         num_labels: outputs of the head; 0 where the repository holds none, so that loading needs `num_labels`.
-        labels: name of the label set (`"imagenet-1k"`); see `hf_vit_family.zoo.labels`.
+        labels: name of the label set (`"imagenet-1k"`); see `hf_vit_family.families.labels`.
         preprocessing: how it was evaluated; None where no source is known.
         top1: published ImageNet-1k accuracy in percent, or what `top1_source` says; None where none is published.
         top1_source: where `top1` stands.
         source: who trained the weights and where they first appeared.
-        format: `"timm"`, `"transformers"`, `"poolformer-transformers"` for transformers' own PoolFormer layout, or
-            `"bundled"` for weights that come with this package.
+        format: under whose names the weights lie: `"timm"`, `"transformers"`, or `"bundled"` for weights that come with
+            this package.
     """
 
     tag: str
@@ -95,6 +109,7 @@ class Variant:
         checkpoints: published weights; the first is the one that `load_model(name)` takes.
         model_class: import path of another classification class than the family's.
         config_class: import path of another configuration class than the family's.
+        counterparts: the same model's name in "timm" and "torchvision", where it exists there.
     """
 
     name: str
@@ -103,6 +118,38 @@ class Variant:
     checkpoints: tuple[Checkpoint, ...] = ()
     model_class: str | None = None
     config_class: str | None = None
+    counterparts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which sizes of image the models of a family take.
+
+    Attributes:
+        configured: whether a model is built for the `image_size` of its configuration, so that another size is better
+            served by a model that is built for it.
+        only: whether it takes no other size at all without being asked to, as its position embeddings are of one grid.
+        open_graph: whether an exported graph can leave height and width open.
+    """
+
+    configured: bool = False
+    only: bool = False
+    open_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A model of some thousand parameters, for tests and examples.
+
+    Attributes:
+        variant: the one it is a small copy of.
+        config: what is smaller.
+        size: height and width of its images in pixels.
+    """
+
+    variant: str
+    config: Mapping[str, Any]
+    size: int = 64
 
 
 @dataclass(frozen=True)
@@ -110,12 +157,20 @@ class Family:
     """An architecture: classes, paper, what it can do.
 
     Attributes:
-        name: key, for example `"twins"`.
+        name: key, for example `"twins"`; a native family's files and model type are named after it.
         title: for people.
         paper, paper_url: the publication.
-        config_class, model_class, classification_class, backbone_class: import paths `"module:Class"`; None for no
-            backbone.
+        classes: what the names of its classes begin with, for example `"HfvfTwins"` or transformers' `"Swin"`.
+        text: two to four sentences that teach it.
+        tiny: a model of some thousand parameters.
         native: True where this package implements the family, False where transformers does.
+        backbone: whether there is a backbone class.
+        classification: how the name of the classification class ends.
+        attention: implementations of attention that it has; none for a family without attention.
+        class_tokens: how many tokens stand in front of the map.
+        sizes: which images it takes.
+        masked_images: whether single patches can be hidden from it, for masked pretraining.
+        layer_names: the paper's names of its layers, by the layout that they state, where it has its own.
         supports: short phrases: attention implementations, input sizes, what can be recorded.
         notes: what a user should know; for transformers' classes the known faults, and what is done about them here.
         fixed_config: configuration values that this package sets, because any other value meets a fault.
@@ -125,14 +180,55 @@ class Family:
     title: str
     paper: str
     paper_url: str
-    config_class: str
-    model_class: str
-    classification_class: str
-    backbone_class: str | None = None
+    classes: str
+    text: str
+    tiny: Tiny
     native: bool = False
+    backbone: bool = False
+    classification: str = "ForImageClassification"
+    attention: tuple[str, ...] = ("eager",)
+    class_tokens: int = 0
+    sizes: Sizes = Sizes()
+    masked_images: bool = False
+    layer_names: Mapping[str, str] = field(default_factory=dict)
     supports: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fixed_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def published(self) -> str:
+        """The number of its first paper on arXiv, which orders by time."""
+        return min(re.findall(r"arxiv\.org/abs/([\d.]+)", self.paper_url))
+
+    @property
+    def model_type(self) -> str:
+        """What config.json says."""
+        return f"{NATIVE_PREFIX}{self.name}" if self.native else self.name
+
+    @property
+    def config_class(self) -> str:
+        """Import path `"module:Class"`, as of the classes below."""
+        return self.path_of("Config", "configuration")
+
+    @property
+    def model_class(self) -> str:
+        """The model without a head."""
+        return self.path_of("Model")
+
+    @property
+    def classification_class(self) -> str:
+        """The image classifier."""
+        return self.path_of(self.classification)
+
+    @property
+    def backbone_class(self) -> str | None:
+        """The backbone, None where there is none."""
+        return self.path_of("Backbone") if self.backbone else None
+
+    def path_of(self, ending: str, kind: str = "modeling", classes: str | None = None) -> str:
+        """Import path of the class whose name ends so; `kind` is what the name of its file begins with."""
+        module = f"{__package__.partition('.')[0]}.models.{kind}_{self.name}" if self.native else "transformers"
+        return f"{module}:{classes or self.classes}{ending}"
 
 
 def timm_checkpoint(

@@ -1,17 +1,29 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Swin V2 in transformers: Microsoft's checkpoints."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+import re
+
+from .rows import Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="swinv2",
     title="Swin V2",
     paper="Liu et al., Swin Transformer V2: Scaling Up Capacity and Resolution, CVPR 2022",
     paper_url="https://arxiv.org/abs/2111.09883",
-    config_class="transformers:Swinv2Config",
-    model_class="transformers:Swinv2Model",
-    classification_class="transformers:Swinv2ForImageClassification",
-    backbone_class="transformers:Swinv2Backbone",
+    classes="Swinv2",
+    backbone=True,
+    sizes=Sizes(configured=True),
+    masked_images=True,
+    text=(
+        "Swin's windows and shifts, made fit for larger models and images. Attention compares by cosine, and norms "
+        "stand behind the branches instead of in front. The position bias comes from a small network of the "
+        "logarithmic distance, so that a model can be trained with windows of one size and used with another."
+    ),
+    tiny=Tiny(
+        "swinv2-tiny-patch4-window8-256",
+        {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2, "image_size": 64},
+        64,
+    ),
     supports=(
         "attention: eager only (asking for sdpa raises)",
         "hidden states and attentions, activation checkpointing, backbone",
@@ -86,6 +98,9 @@ CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
 
 CONFIGS = {name: {**config, "image_size": size} for name, size, _, config in _ROWS}
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: re.sub(r"-patch4|-22k(to1k-ft)?$", "", name).replace("-", "_") for name in CONFIGS}
+TORCHVISION_NAMES = {
+    "swinv2-tiny-patch4-window8-256": "swin_v2_t",
+    "swinv2-small-patch4-window8-256": "swin_v2_s",
+    "swinv2-base-patch4-window8-256": "swin_v2_b",
+}

@@ -1,17 +1,36 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """BEiT in transformers: Microsoft's checkpoints with a classification head."""
 
-from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Preprocessing, Sizes, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="beit",
     title="BEiT",
     paper="Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022",
     paper_url="https://arxiv.org/abs/2106.08254",
-    config_class="transformers:BeitConfig",
-    model_class="transformers:BeitModel",
-    classification_class="transformers:BeitForImageClassification",
-    backbone_class="transformers:BeitBackbone",
+    classes="Beit",
+    backbone=True,
+    attention=("eager", "sdpa"),
+    class_tokens=1,
+    sizes=Sizes(configured=True),
+    masked_images=True,
+    text=(
+        "Patches and global attention as in ViT, with a relative position bias in every layer. What is new is the "
+        "pretraining: some patches are hidden, and the model has to name the discrete visual tokens that belong "
+        "there."
+    ),
+    tiny=Tiny(
+        "beit-base-patch16-224",
+        {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        32,
+    ),
     supports=(
         "attention: eager, sdpa (the relative positions are passed as a mask, so neither flash nor flex)",
         "hidden states and attentions, activation checkpointing per block, backbone",
@@ -83,6 +102,4 @@ CONFIGS = {
     "beit-large-patch16-512": {**_LARGE, "image_size": 512},
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: name.replace("-", "_") for name in CONFIGS}

@@ -1,11 +1,10 @@
+# Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Weights between timm's models and the native families, both ways, without timm being installed.
 
 The layouts of the families say which of timm's names is which of ours; everything else here is common to them.
 """
 
-import importlib
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,26 +12,25 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from ..models.configuration_base import HfvfConfig
-from ..sources import download_weights, read_safetensors
-from ..zoo.labels import label_maps
-from ..zoo.registry import (
+from .families.labels import label_maps
+from .families.layout import FusedProjection, StateDict, TimmLayout
+from .families.registry import (
     FAMILIES,
     LABEL_KEYS,
     Checkpoint,
     Variant,
     classification_class,
     create_model,
+    family_module,
+    family_of,
     find_variant,
+    is_native,
     variant_config,
 )
-from .layout import FusedProjection, StateDict, TimmLayout
-from .modules import architecture, built_with, check_equal, check_head, unwrapped
-from .poolformer import transformers_layout
+from .models.configuration_base import HfvfConfig
+from .sources import download_weights, read_safetensors
+from .wrapping import unwrapped
 
-# modules of this package by model type; each has `timm_layout(config)`, and where windows have tables
-# `adapt_state_dict(state_dict, config)` and `timm_overrides(module, config)`
-LAYOUT_MODULES = {"hfvf_poolformer": "poolformer", "hfvf_twins": "twins", "hfvf_maxvit": "maxvit"}
 # overrides that only say how large a timm model in memory is; with any other the answers are meant to differ
 SHAPES = {"depths", "hidden_sizes", "num_attention_heads", "mlp_ratios", "attn_implementation"}
 
@@ -79,22 +77,19 @@ def timm_layout(config: HfvfConfig) -> TimmLayout:
     Raises:
         ValueError: the configuration is of no native family.
     """
-    model_type = getattr(config, "model_type", None)
-    if model_type not in LAYOUT_MODULES:
+    family = family_of(config)
+    if family is None or not family.native:
+        natives = ", ".join(other.model_type for other in FAMILIES.values() if other.native)
         raise ValueError(
-            f"There is no conversion between timm and a model of type {model_type!r}; "
-            f"expected one of {', '.join(LAYOUT_MODULES)}."
+            f"There is no conversion between timm and a model of type {getattr(config, 'model_type', None)!r}; "
+            f"expected one of {natives}."
         )
-    return _family_module(model_type).timm_layout(config)
-
-
-def _family_module(model_type: str) -> ModuleType:
-    return importlib.import_module(f".{LAYOUT_MODULES[model_type]}", __name__)
+    return family_module(family).timm_layout(config)
 
 
 def adapt_state_dict(state_dict: Mapping[str, torch.Tensor], config: HfvfConfig) -> StateDict:
     """Native tensors for this configuration's sizes: relative-position tables are interpolated where windows differ."""
-    adapt = getattr(_family_module(config.model_type), "adapt_state_dict", None)
+    adapt = getattr(family_module(family_of(config)), "adapt_state_dict", None)
     return dict(state_dict) if adapt is None else adapt(state_dict, config)
 
 
@@ -160,16 +155,15 @@ def to_timm_state_dict(model: PreTrainedModel) -> StateDict:
             "made of."
         )
     config = getattr(model, "config", None)
-    if getattr(config, "final_norm", None) == "group_norm":
-        raise ValueError(
-            "timm has no PoolFormer with final_norm='group_norm': its models normalise the pooled vector; expected "
-            "final_norm='pooled_layer_norm'."
-        )
-    if getattr(config, "model_type", None) in LAYOUT_MODULES and not isinstance(model, _classification_class(config)):
-        raise ValueError(
-            f"to_timm_state_dict was given a {type(model).__name__}; expected a "
-            f"{_classification_class(config).__name__}."
-        )
+    if is_native(config):
+        check = getattr(family_module(family_of(config)), "check_timm", None)
+        if check is not None:
+            check(config)
+        if not isinstance(model, _classification_class(config)):
+            raise ValueError(
+                f"to_timm_state_dict was given a {type(model).__name__}; expected a "
+                f"{_classification_class(config).__name__}."
+            )
     return native_to_timm(model.state_dict(), config)
 
 
@@ -208,10 +202,12 @@ def build_from_checkpoint(
     original = label_maps(checkpoint.labels, checkpoint.num_labels)
     head_keys = {"num_labels", "id2label", "label2id"}
     own_config = {key: value for key, value in config_overrides.items() if key not in head_keys}
-    if checkpoint.format == "poolformer-transformers":
-        own_config.setdefault("final_norm", "group_norm")
+    module, layout = family_module(FAMILIES[variant.family]), None
+    if checkpoint.format == "transformers":
+        own_config = {**module.transformers_config(variant.config), **own_config}
     config = variant_config(variant, **own_config, **original)
-    layout = transformers_layout(config) if checkpoint.format == "poolformer-transformers" else None
+    if checkpoint.format == "transformers":
+        layout = module.transformers_layout(config)
     native = timm_to_native(state_dict, config, layout)
     new_head = head_keys & set(config_overrides)
     if new_head:
@@ -236,7 +232,7 @@ def _from_module(module: nn.Module, **config_overrides: Any) -> PreTrainedModel:
     check_head(module)
     built = built_with(module)
     config = variant_config(variant, **_labelled({**built, **config_overrides, "num_labels": built["num_labels"]}))
-    windows = getattr(_family_module(config.model_type), "timm_overrides", None)
+    windows = getattr(family_module(family_of(config)), "timm_overrides", None)
     if windows is not None:
         built |= windows(module, config)
     own = {key: value for key, value in config_overrides.items() if key not in LABEL_KEYS}
@@ -286,3 +282,112 @@ __all__ = [
     "timm_to_native",
     "to_timm_state_dict",
 ]
+
+
+# timm's models in memory: what they were built with, which weights do not tell, and whether ours answers alike.
+
+
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4}  # of the largest logit
+TOLERANCE_IN_HALF_PRECISION = 0.1
+# our names for timm's dropouts, by the ends of their modules' names
+DROPOUTS = {
+    "attention_dropout": ("attn_drop",),
+    "hidden_dropout_prob": ("proj_drop", "mlp.drop1", "mlp.drop2"),
+    "embedding_dropout": tuple(f"pos_drops.{stage}" for stage in range(9)),
+    "classifier_dropout": ("head_drop", "head.drop"),
+}
+
+
+def architecture(module: nn.Module) -> str:
+    """The timm variant of a classifier that averages its last map over positions.
+
+    Raises:
+        ValueError: it is none; the message says what it is instead.
+    """
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(f"A {kind} is a scripted or traced model; expected the model of timm that it was made of.")
+    name = (getattr(module, "pretrained_cfg", None) or {}).get("architecture")
+    if not hasattr(module, "get_classifier") and hasattr(module, "feature_info"):
+        raise ValueError(f"A {kind} is a model of timm with features_only=True; expected a classifier without it.")
+    if name is None:
+        raise ValueError(f"A {kind} is no model of timm: it names no architecture in `pretrained_cfg`.")
+    if any(parameter.is_meta for parameter in module.parameters()):
+        raise ValueError(f"The {kind} of timm has weights on the meta device; expected weights with values.")
+    if any(type(parameter) is not nn.Parameter for parameter in module.parameters()):
+        raise ValueError(
+            f"The {kind} of timm has weights that are no plain tensors, such as quantised ones; expected plain ones."
+        )
+    return name
+
+
+def check_head(module: nn.Module) -> None:
+    """Refuse a model of timm that is no classifier on the average over positions.
+
+    Raises:
+        ValueError: no classifier, or another pooling.
+    """
+    kind = type(module).__name__
+    if isinstance(module.get_classifier(), nn.Identity):
+        raise ValueError(f"The {kind} of timm has no classifier (num_classes=0); expected one with at least one class.")
+    pool = getattr(module, "global_pool", None)
+    inner = getattr(getattr(module, "head", None), "global_pool", None)
+    pool = getattr(inner, "pool_type", pool)
+    if pool != "avg":
+        raise ValueError(f"The {kind} of timm has global_pool={pool!r}; expected 'avg', as our classifiers average.")
+
+
+def built_with(module: nn.Module) -> dict[str, Any]:
+    """Values of our configuration that a model of timm was built with: classes, channels, dropouts, stochastic depth.
+
+    Raises:
+        ValueError: dropouts of one kind differ.
+    """
+    values: dict[str, Any] = {"num_labels": getattr(module.get_classifier(), "out_features", module.num_classes)}
+    values["num_channels"] = next(layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    rates = [
+        getattr(layer, "drop_prob", None) or 0.0 for layer in module.modules() if "DropPath" in type(layer).__name__
+    ]
+    if any(rates):
+        values["drop_path_rate"] = round(float(max(rates)), 6)
+    for key, ends in DROPOUTS.items():
+        found = {
+            layer.p
+            for name, layer in module.named_modules()
+            if name.endswith(ends) and ".rel_pos." not in name and isinstance(layer, nn.Dropout)
+        }
+        if len(found) > 1:
+            raise ValueError(
+                f"The {type(module).__name__} of timm has dropouts {sorted(found)} for our {key}; expected one rate."
+            )
+        if any(found):
+            values[key] = found.pop()
+    return values
+
+
+def check_equal(theirs: nn.Module, ours: PreTrainedModel) -> None:
+    """Compare the logits of two classifiers on an image of noise, at the size of our configuration.
+
+    Raises:
+        ValueError: they differ, as timm's was built with something that ours cannot be told.
+    """
+    parameter = next(theirs.parameters())
+    size = ours.config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    noise = torch.randn(1, ours.config.num_channels, height, width, generator=torch.Generator().manual_seed(0))
+    noise = noise.to(parameter.device, parameter.dtype)
+    modes = [(layer, layer.training) for layer in theirs.modules()]
+    try:
+        with torch.no_grad():
+            expected, given = theirs.eval()(noise).double(), ours.to(parameter.device).eval()(noise).logits.double()
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+    largest = expected.abs().max()
+    difference = (given - expected).abs().max() if given.shape == expected.shape else expected.new_tensor(torch.inf)
+    if not difference <= TOLERANCES.get(parameter.dtype, TOLERANCE_IN_HALF_PRECISION) * largest:
+        raise ValueError(
+            f"The converted {type(theirs).__name__} of timm would answer differently, by {difference / largest:.1e} of "
+            "the largest logit: it was changed, or built with layers or values that its variant does not have; "
+            "expected the variant as timm defines it."
+        )

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """MobileViT in transformers: Apple's checkpoints."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="mobilevit",
@@ -11,9 +11,17 @@ FAMILY = Family(
         "ICLR 2022"
     ),
     paper_url="https://arxiv.org/abs/2110.02178",
-    config_class="transformers:MobileViTConfig",
-    model_class="transformers:MobileViTModel",
-    classification_class="transformers:MobileViTForImageClassification",
+    classes="MobileViT",
+    text=(
+        "A light convolutional network (MobileNetV2's blocks) with three transformer blocks inside. There the map "
+        "is unfolded: of each patch of 2 x 2 tokens one joins each of four sequences, attention runs inside a "
+        "sequence, and the map is folded again. Convolutions on both sides bring the four together."
+    ),
+    tiny=Tiny(
+        "mobilevit-xx-small",
+        {"hidden_sizes": [16, 20, 24], "neck_hidden_sizes": [8, 8, 12, 16, 20, 24, 32], "image_size": 64},
+        64,
+    ),
     supports=(
         "attention: eager only",
         "hidden states, activation checkpointing of the transformer stages, no backbone",
@@ -52,14 +60,17 @@ CHECKPOINTS: dict[str, tuple[Checkpoint, ...]] = {
 # Keyword arguments of MobileViTConfig by variant (paper, table 4).
 CONFIGS = {
     "mobilevit-small": {
+        "image_size": 256,
         "hidden_sizes": [144, 192, 240],
         "neck_hidden_sizes": [16, 32, 64, 96, 128, 160, 640],
     },
     "mobilevit-x-small": {
+        "image_size": 256,
         "hidden_sizes": [96, 120, 144],
         "neck_hidden_sizes": [16, 32, 48, 64, 80, 96, 384],
     },
     "mobilevit-xx-small": {
+        "image_size": 256,
         "hidden_sizes": [64, 80, 96],
         "neck_hidden_sizes": [16, 16, 24, 48, 64, 80, 320],
         "hidden_dropout_prob": 0.05,
@@ -67,7 +78,8 @@ CONFIGS = {
     },
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(image_size=256, **config), CHECKPOINTS.get(name, ()))
-    for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {
+    "mobilevit-small": "mobilevit_s",
+    "mobilevit-x-small": "mobilevit_xs",
+    "mobilevit-xx-small": "mobilevit_xxs",
+}

@@ -1,16 +1,21 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """MobileViTV2 in transformers: Apple's seven widths, of which the middle one has its weights on the Hub."""
 
-from .rows import Checkpoint, Family, Preprocessing, Variant, frozen, hub_checkpoint
+from .rows import Checkpoint, Family, Preprocessing, Tiny, hub_checkpoint
 
 FAMILY = Family(
     name="mobilevitv2",
     title="MobileViTV2",
     paper="Mehta and Rastegari, Separable Self-attention for Mobile Vision Transformers, TMLR 2023",
     paper_url="https://arxiv.org/abs/2206.02680",
-    config_class="transformers:MobileViTV2Config",
-    model_class="transformers:MobileViTV2Model",
-    classification_class="transformers:MobileViTV2ForImageClassification",
+    classes="MobileViTV2",
+    attention=("eager",),
+    text=(
+        "MobileViT with separable attention: each token gets one score, the scores make a weighted mean of all "
+        "tokens, and this one vector is handed to every token. The cost grows with the number of tokens and not "
+        "with its square."
+    ),
+    tiny=Tiny("mobilevitv2-0.5-imagenet1k-256", {"image_size": 64, "width_multiplier": 0.25}, 64),
     supports=(
         "attention: separable self-attention of its own, no attention maps",
         "hidden states, activation checkpointing of the transformer stages, no backbone",
@@ -43,6 +48,4 @@ CONFIGS = {
     for width in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 }
 
-VARIANTS = tuple(
-    Variant(name, FAMILY.name, frozen(**config), CHECKPOINTS.get(name, ())) for name, config in CONFIGS.items()
-)
+TIMM_NAMES = {name: f"mobilevitv2_{round(100 * float(name.split('-')[1])):03d}" for name in CONFIGS}
