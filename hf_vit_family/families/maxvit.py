@@ -27,7 +27,7 @@ FAMILY = Family(
     backbone=True,
     attention=("eager", "sdpa", "flex_attention"),
     # torch.export works out padding, windows and grids of an open size in formulas that grow from stage to stage: a
-    # tiny model took more than a minute with remainders (which OpenVINO has no rule for) and more than three with paddings
+    # tiny model took more than a minute with remainders (which OpenVINO has no rule for), more than three with paddings
     # alone; multiples of 32 were hardly faster
     sizes=Sizes(open_graph=False),
     text=(
