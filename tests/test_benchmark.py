@@ -36,7 +36,7 @@ from hf_vit_family.acceleration.benchmarking.running import LEAST_ROUNDS, compar
 from hf_vit_family.acceleration.optimization.optimizing import compile_frozen
 from hf_vit_family.cli import run
 from hf_vit_family.families import FAMILIES, list_models
-from hf_vit_family.families.registry import create_model
+from hf_vit_family.families.registry import VARIANTS, create_model
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def check_sizes_elsewhere(name: str) -> None:
     timm = pytest.importorskip("timm", reason="the extra dev brings it")
     from torchvision import models
 
-    theirs, torchvisions = contestants.timm_name(name), contestants.TORCHVISION_NAMES.get(name)
+    theirs, torchvisions = contestants.timm_name(name), VARIANTS[name].counterparts.get("torchvision")
     with torch.device("meta"):
         ours = create_model(name)
         labels = ours.config.num_labels

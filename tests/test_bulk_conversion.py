@@ -80,7 +80,7 @@ def test_what_matches_nothing_is_one_sentence(tmp_path, capsys):
     for arguments, message in (
         (("maxvitt_tiny*",), "'maxvit_tiny"),
         (("twins_*", "maxvit"), "No timm checkpoint of the family 'maxvit' matches"),
-        (("*", "swin"), "there is nothing to convert; expected poolformer, twins, maxvit"),
+        (("*", "swin"), "there is nothing to convert; expected twins, poolformer, maxvit"),
         (("*", "twin"), "nearest known names are 'twins'"),
     ):
         with pytest.raises(ValueError, match=message.replace("(", r"\(")) as error:

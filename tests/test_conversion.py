@@ -45,7 +45,7 @@ def test_checkpoints_of_transformers_poolformer():
     config = PoolFormerConfig(num_labels=1000)
     theirs = randomise(PoolFormerForImageClassification(config)).eval()
     variant, checkpoint = find_variant("sail/poolformer_s12")
-    assert checkpoint.format == "poolformer-transformers"
+    assert checkpoint.format == "transformers"
     ours = build_from_checkpoint(theirs.state_dict(), variant, checkpoint)
     assert ours.config.final_norm == "group_norm" and ours.config.id2label[281].startswith("tabby")
     pixel_values = images(1, (224, 224))

@@ -140,7 +140,7 @@ def test_backbone_of_transformers(tmp_path):
     tiny_model("swin").save_pretrained(tmp_path)
     assert type(load_backbone(tmp_path, out_features=["stage1"])).__name__ == "SwinBackbone"
     tiny_model("vit").save_pretrained(tmp_path / "vit")
-    with pytest.raises(ValueError, match=r"'vit' has no backbone; .*maxvit, beit") as error:
+    with pytest.raises(ValueError, match=r"'vit' has no backbone; .*maxvit, swin, beit") as error:
         load_backbone(tmp_path / "vit")
     shown(error)
 

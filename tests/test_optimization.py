@@ -48,7 +48,7 @@ def check_equal(optimised, model, pixel_values, tolerance: float = 1e-5, **kwarg
 @needs_onednn
 def test_torch_still_has_what_is_private():
     """Fails when a torch drops an operator or changes its signature: packed layers then fall back, and this is told."""
-    assert packed.available()
+    assert packed.has_onednn()
     layer = nn.Linear(8, 16)
     pack(layer)
     with torch.inference_mode():
@@ -222,7 +222,7 @@ def test_a_changed_weight_is_packed_anew():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_changed_kernel_is_packed_anew(kernel, dtype):
-    if not packed.computes(dtype):
+    if not packed.onednn_computes(dtype):
         pytest.skip("this processor does not compute in it")
     layer = nn.Conv2d(8, 16, kernel, padding=kernel // 2).to(dtype, memory_format=torch.channels_last)
     pack(layer)

@@ -174,7 +174,7 @@ class TestModel:
 
     @pytest.mark.parametrize("family", ["poolformer", "maxvit"])
     def test_families_whose_patches_overlap_are_refused(self, family):
-        with pytest.raises(ValueError, match=f"A {family} was given; .* for twins, vit, deit, beit"):
+        with pytest.raises(ValueError, match=f"A {family} was given; .* for twins, vit, deit, swin"):
             MaskedImageModel(tiny(SPECS[family]).base_model)
 
     def test_an_image_that_the_last_tokens_do_not_cover_is_refused(self):

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from timm.models import get_pretrained_cfg
-from zoo_models import TINY, VIT, shown, tiny_model
+from zoo_models import TINY, shown, tiny_model
 
 from hf_vit_family.families import FAMILIES, create_model, labels, list_models, model_info
 from hf_vit_family.families.bundled import bundled_names
@@ -316,7 +316,7 @@ def test_cvt_trains_without_stochastic_depth():
 
 
 def test_deit_without_distillation_is_a_vit():
-    assert type(create_model("deit-tiny-patch16-224", **VIT)).__name__ == "ViTForImageClassification"
+    assert type(create_model("deit-tiny-patch16-224", **TINY["deit"][1])).__name__ == "ViTForImageClassification"
     assert type(tiny_model("deit")).__name__ == "DeiTForImageClassificationWithTeacher"
 
 

@@ -90,7 +90,8 @@ def family_of(model_or_config: Any) -> Family | None:
 
 def family_reading(config: Mapping[str, Any]) -> Family | None:
     """The native family that reads a config.json of transformers' own class, None where transformers' class serves."""
-    family = FAMILIES.get(config.get("model_type") or "")
+    given = config.get("model_type")
+    family = FAMILIES.get(given) if isinstance(given, str) else None
     return family if family is not None and hasattr(family_module(family), "transformers_config") else None
 
 

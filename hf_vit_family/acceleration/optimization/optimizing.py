@@ -15,7 +15,7 @@ from ...models.layers import Mlp
 from ...wrapping import takes_wrapped
 from . import folding
 from .folding import Done, PackedMlp
-from .packed import Packed, PackedConv2d, pack
+from .packed import Packed, PackedConv2d, has_onednn, onednn_computes, pack
 
 FOLDS: dict[str, Callable[[nn.Module, Done], None]] = {
     "hfvf_maxvit": folding.fold_maxvit,
@@ -92,7 +92,7 @@ def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None, pa
             module.__class__ = PackedMlp
     if dtype is not None:
         model.to(dtype)
-    if packed and model.device.type == "cpu" and packed.available() and packed.computes(model.dtype):
+    if packed and model.device.type == "cpu" and has_onednn() and onednn_computes(model.dtype):
         for module in model.modules():
             pack(module)
         folding.pack_same_convolutions(model)

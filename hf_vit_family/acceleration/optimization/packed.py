@@ -31,12 +31,12 @@ OPERATORS = (
 )
 
 
-def available() -> bool:
+def has_onednn() -> bool:
     """Whether this torch has oneDNN and every operator that this file calls."""
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS)
 
 
-def computes(dtype: torch.dtype) -> bool:
+def onednn_computes(dtype: torch.dtype) -> bool:
     """Whether oneDNN is worth asking for products of this dtype on this processor."""
     if dtype == torch.bfloat16:
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -263,7 +263,7 @@ def pack(layer: nn.Module) -> None:
         layer.__class__ = PackedConv2d
     else:
         return
-    layer.onednn = available()
+    layer.onednn = has_onednn()
 
 
 def activated(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
