@@ -1,6 +1,8 @@
 """The zoo: its table against the installed timm, published sizes, and the verbs on all thirteen families."""
 
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -15,6 +17,7 @@ from hf_vit_family.families.registry import (
     VARIANTS,
     config_keys,
     count_parameters,
+    family_module,
     find_variant,
     import_object,
     register_family,
@@ -176,23 +179,19 @@ def test_every_variant_of_transformers_families_is_checked_or_only_differs_in_it
     assert others == set(PUBLISHED_MILLIONS) | set(heads)
 
 
-# ---------------------------------------------------------------------------------------- all thirteen families
+# ---------------------------------------------------------------------------------------- all families
 
 
-def test_thirteen_families_with_real_classes():
-    assert tuple(FAMILIES) == (
-        *NATIVE,
-        "vit",
-        "deit",
-        "beit",
-        "swin",
-        "swinv2",
-        "cvt",
-        "pvt",
-        "pvt_v2",
-        "mobilevit",
-        "mobilevitv2",
-    )
+def test_families_in_the_order_of_their_papers():
+    natives = [family for family in FAMILIES.values() if family.native]
+    others = [family for family in FAMILIES.values() if not family.native]
+    assert list(FAMILIES.values()) == [*natives, *others]
+    for group in (natives, others):
+        assert [family.published for family in group] == sorted(family.published for family in group)
+    assert {family.name for family in natives} == set(NATIVE)
+
+
+def test_classes_of_all_families_are_there():
     for family in FAMILIES.values():
         for path in (family.config_class, family.model_class, family.classification_class, family.backbone_class):
             if path is not None:
@@ -259,7 +258,7 @@ def test_tags_and_hub_ids_name_their_variant():
     assert find_variant("maxvit_base_tf_224.in21k")[0].name == "maxvit_base_tf_224"
     assert find_variant("timm/maxvit_base_tf_224.in21k")[1].num_labels == 21843
     assert find_variant("google/vit-base-patch16-224-in21k")[0].name == "vit-base-patch16-224"
-    assert find_variant("sail/poolformer_s12")[1].format == "poolformer-transformers"
+    assert find_variant("sail/poolformer_s12")[1].format == "transformers"
 
 
 def test_model_info_tells_what_matters():
@@ -360,10 +359,23 @@ def test_random_weights_differ_between_calls_and_follow_the_seed():
 
 
 def test_a_name_is_registered_once(caplog):
-    family = FAMILIES["twins"]
-    with pytest.raises(ValueError, match="registered twice") as error:
-        register_family(family, ())
-    shown(error)
+    for module, message in (
+        (family_module(FAMILIES["twins"]), "registered twice"),
+        (
+            SimpleNamespace(
+                FAMILY=replace(FAMILIES["twins"], name="triplets"),
+                CONFIGS={"a": {}},
+                CHECKPOINTS={},
+                TIMM_NAMES={"b": "c"},
+            ),
+            "file of 'triplets' names 'b'",
+        ),
+    ):
+        before = dict(FAMILIES)
+        with pytest.raises(ValueError, match=message) as error:
+            register_family(module)
+        shown(error)
+        assert before == FAMILIES
     with caplog.at_level(logging.WARNING):
         assert list_models("twins")
     assert not caplog.records

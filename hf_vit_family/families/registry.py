@@ -44,13 +44,13 @@ def register_family(module: ModuleType) -> None:
     family: Family = module.FAMILY
     if family.name in FAMILIES:
         raise ValueError(f"The family {family.name!r} is registered twice.")
-    FAMILIES[family.name] = family
-    _MODULES[family.name] = module
     timm = getattr(module, "TIMM_NAMES", {name: name for name in module.CONFIGS} if family.native else {})
     torchvision, classes = getattr(module, "TORCHVISION_NAMES", {}), getattr(module, "CLASSES", {})
     for name in (*module.CHECKPOINTS, *timm, *torchvision, *classes):
         if name not in module.CONFIGS:
             raise ValueError(f"The file of {family.name!r} names {name!r}, which is none of its variants.")
+    FAMILIES[family.name] = family
+    _MODULES[family.name] = module
     for name, config in module.CONFIGS.items():
         if name in VARIANTS:
             raise ValueError(f"The variant {name!r} is registered twice.")
