@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The files of a Hub repository or a folder, listed and read in part; nothing is written and nothing is run."""
+"""The files of a Hub repository or a folder: listed, read in part, and told by their first bytes; nothing is run."""
 
 import json
 import os

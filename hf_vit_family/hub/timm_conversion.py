@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""One published timm checkpoint to a folder for the Hub, its stored weights compared with timm's own logits."""
+"""Published timm checkpoints to folders for the Hub, one or all that match, compared with timm's own logits."""
 
 import difflib
 import fnmatch

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Faithfulness of explanations: what becomes of a class when the patches that a map calls important go, or come."""
+"""Whether an explanation is right: deletion and insertion, the pointing game, the sanity check; with their intervals."""
 
 import copy
 import math

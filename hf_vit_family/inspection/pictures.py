@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Maps as pictures: over the image, beside one another, or as colours."""
+"""Maps as pictures: over the image, beside one another, or as colours; curves, arrays and their files."""
 
 import math
 import textwrap

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Robustness probes: patches dropped in random or salient order, and patches shuffled."""
+"""What disturbs a model: patches that are dropped or shuffled, and corruptions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

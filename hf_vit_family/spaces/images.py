@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""A stranger's bytes as an RGB image, or one sentence about what is wrong with them."""
+"""A stranger's bytes as an RGB image, or one sentence about them: uploads, links within bounds, and examples."""
 
 import contextlib
 import http.client

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The frame of every page: heading, style sheet, footer, error boxes and text alternatives."""
+"""The frame of every page: names, heading, style sheet, footer, error boxes and text alternatives."""
 
 import os
 import re

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The model and image processor that a run starts from."""
+"""The model and image processor that a run starts from, at the resolution that it asks for."""
 
 import copy
 import math

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Optimiser and learning rate schedule."""
+"""What a step minimises and by which rule: losses, optimiser, learning rate schedule, average of the weights."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

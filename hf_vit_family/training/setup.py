@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What every kind of run sets up alike: accelerator, folder, loaders, and its end with the launcher."""
+"""What every kind of run sets up alike: processes, accelerator, folder, loaders, and its end with the launcher."""
 
 import os
 import threading

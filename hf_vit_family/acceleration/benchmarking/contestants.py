@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Who can take part in a benchmark, under which names, and what each can do."""
+"""Who can take part in a benchmark: our models, the same ones in other libraries, and their exported graphs."""
 
 import importlib.util
 from collections.abc import Callable

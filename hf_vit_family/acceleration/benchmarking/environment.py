@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What figures were measured on: processor, threads, allocator, versions, and what else the machine was doing."""
+"""What figures were measured on, and the most that this machine could have done."""
 
 import os
 import platform

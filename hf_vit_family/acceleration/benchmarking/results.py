@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a benchmark found, as data classes and as the JSON file they are stored in."""
+"""What a benchmark found: data classes, the JSON file they are stored in, and their tables in Markdown."""
 
 import json
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The whole benchmark: a plan of rows, checked before anything runs, and its rows measured one after the other."""
+"""The whole benchmark: a plan of rows, checked before anything runs, then contestants timed in turn, row after row."""
 
 import gc
 import tempfile

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The three formats: how each stores a graph, and how what was stored is run."""
+"""The three formats: how each stores a graph, rounds it to int8, and runs what was stored."""
 
 import contextlib
 import errno

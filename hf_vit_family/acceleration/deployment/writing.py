@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Writes a folder for deployment: the graph, preprocessing, labels and an example that classifies a file."""
+"""Writes a folder for deployment: the graph, compared with its model, preprocessing, labels and an example to run."""
 
 import contextlib
 import copy

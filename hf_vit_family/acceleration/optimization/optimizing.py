@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""A model for inference that gives the same outputs in less time."""
+"""A model for inference that gives the same outputs in less time, by the routes that were measured to be faster."""
 
 import copy
 import time

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Everything that a card may state, from wherever it is known: one description for every kind of card."""
+"""Everything that a card may state, and what a folder tells of it: one description for every kind of card."""
 
 import hashlib
 import json

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Brings a repository of the Hub to hold given files: repository, branch, one commit, tag."""
+"""Brings a repository of the Hub to hold given files: what has to change, one commit, tag, access and collection."""
 
 import os
 import re

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Multiply-adds of the zoo's real models: counted beforehand (counted.json), or at once on a model without weights."""
+"""What models cost: counted multiply-adds of the real models, measured time and memory, and the papers' formulas."""
 
 import json
 import statistics

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What one model says of one image, how long it takes, and what it costs. No Streamlit in here."""
+"""What models say of one image, what they really see, what it costs, and how far they agree. No Streamlit in here."""
 
 import statistics
 import time

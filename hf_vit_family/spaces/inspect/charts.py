@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The page's charts: the patches that can be clicked, curves and probabilities."""
+"""The page's charts and overlays: patches that can be clicked, curves, probabilities, maps as colours."""
 
 import base64
 import html

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The body of evaluate_checkpoint: checkpoint and data put together, evaluated and reported."""
+"""The body of evaluate_checkpoint: any checkpoint and data put together, evaluated and reported."""
 
 import time
 from dataclasses import replace

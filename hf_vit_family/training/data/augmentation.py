@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Random changes of training images, each one a function of (seed, epoch, image) alone."""
+"""From images to `pixel_values`: random changes, each a function of (seed, epoch, image) alone, and normalisation."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Images with labels: chosen, held out by class, drawn, decoded and named."""
+"""Images with labels: looked at before training, chosen, held out by class, drawn, decoded and named."""
 
 import hashlib
 import os

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a frozen model's features are worth, without training: nearest neighbours and few-shot ridge regression."""
+"""What a frozen model's features are worth: nearest neighbours and few-shot ridge regression, without training."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

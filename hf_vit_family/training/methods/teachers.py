@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Teachers for distillation: any image classifier of this package, transformers, timm or torchvision."""
+"""Distillation: teachers from this package, transformers, timm or torchvision, and a student that learns from one."""
 
 import difflib
 import json

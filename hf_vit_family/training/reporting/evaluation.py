@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Evaluation over any number of processes, every image counted once."""
+"""Evaluation over any number of processes, every image counted once, and the metrics that come of it."""
 
 import math
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The pictures of a report, drawn with matplotlib's objects: no window, and no state that outlives a picture."""
+"""The pictures of a report, and the mistakes that they show, drawn with matplotlib's objects: no window, no state."""
 
 import textwrap
 from collections.abc import Sequence

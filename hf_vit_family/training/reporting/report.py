@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What a run leaves behind for its reader: metrics.json, the report with its pictures, and the closing words."""
+"""What a run leaves behind for its reader: metrics.json, the report's page with its pictures, and the closing words."""
 
 import html
 import json
