@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Whether an explanation is right: deletion and insertion, the pointing game, the sanity check; with their intervals."""
+"""Whether an explanation is right: deletion and insertion, the pointing game, the sanity check, with intervals."""
 
 import copy
 import math

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The models that a page serves: which are offered, what is checked of one from the Hub, and how many stay in memory."""
+"""The models that a page serves: which are offered, what is checked of one from the Hub, how many stay in memory."""
 
 import copy
 import logging

@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Plots of results: accuracy against throughput, cost against resolution, throughput against batch size; their labels."""
+"""Plots of results: accuracy against throughput, cost against resolution, throughput against batch size."""
 
 import itertools
 import math
