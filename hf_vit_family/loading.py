@@ -37,7 +37,7 @@ from .families.registry import (
     find_variant,
     import_object,
     is_native,
-    unknown_name,
+    unknown_model,
 )
 from .families.rows import Checkpoint, Family, Variant, frozen
 from .hub.remote_code import auto_map
@@ -215,7 +215,7 @@ def _zoo_checkpoint(name: str | os.PathLike) -> Checkpoint | None:
     )
     if not known:
         if not name or ("/" not in name and os.sep not in name and not Path(name).exists()):
-            raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS, *bundled_names()])
+            raise unknown_model(name)
         return None
     variant, checkpoint = find_variant(name)
     if checkpoint is None and not variant.checkpoints:

@@ -12,7 +12,6 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
@@ -157,20 +156,6 @@ class _TolerantRaw(io.RawIOBase):
 
 # what a user says about it: OpenMP's own variable, and those of the GNU and the Intel and LLVM runtimes
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-_ROOT = Path(__file__).resolve().parents[1]
-
-
-def is_own_program() -> bool:
-    """Whether this process is `hf-vit-family`, a module of the package run by `-m`, a Space or a script of a checkout.
-
-    It is asked before torch is imported, which `import hf_vit_family` does.
-    """
-    started = sys.argv[0] if sys.argv else ""
-    if started == "-m":  # runpy puts the module's path there later
-        return any(word.partition(".")[0] == "hf_vit_family" for word in sys.orig_argv)
-    if Path(started).stem == "hf-vit-family" or os.environ.get("HFVF_LAZY_IMPORT") == "1":
-        return True
-    return bool(started) and Path(started).resolve().parent == _ROOT / "scripts"
 
 
 def wait_without_spinning() -> None:

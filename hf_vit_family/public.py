@@ -1,63 +1,61 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The public names of the package, and the registration of its classes that comes with their import."""
+"""The public names of the package, and which module each comes from; torch is not imported here.
 
-from .acceleration.optimization import optimize
-from .acceleration.window_attention import register_window_attention
-from .conversion import from_timm, to_timm_state_dict
-from .families import create_model, list_models, model_info
-from .hub.export import export
-from .loading import load_backbone, load_image_processor, load_model
-from .models.compat import HFVF_VERSION as __version__
-from .models.configuration_maxvit import HfvfMaxVitConfig
-from .models.configuration_poolformer import HfvfPoolFormerConfig
-from .models.configuration_twins import HfvfTwinsConfig
-from .models.image_processing_hfvf import HfvfImageProcessor
-from .models.modeling_maxvit import HfvfMaxVitBackbone, HfvfMaxVitForImageClassification, HfvfMaxVitModel
-from .models.modeling_poolformer import (
-    HfvfPoolFormerBackbone,
-    HfvfPoolFormerForImageClassification,
-    HfvfPoolFormerModel,
-)
-from .models.modeling_twins import HfvfTwinsBackbone, HfvfTwinsForImageClassification, HfvfTwinsModel
-from .registration import register_auto_classes
+Classes follow from the families, everything else stands in one table.
+"""
 
-__all__ = [
-    "HfvfImageProcessor",
-    "HfvfMaxVitBackbone",
-    "HfvfMaxVitConfig",
-    "HfvfMaxVitForImageClassification",
-    "HfvfMaxVitModel",
-    "HfvfPoolFormerBackbone",
-    "HfvfPoolFormerConfig",
-    "HfvfPoolFormerForImageClassification",
-    "HfvfPoolFormerModel",
-    "HfvfTwinsBackbone",
-    "HfvfTwinsConfig",
-    "HfvfTwinsForImageClassification",
-    "HfvfTwinsModel",
-    "__version__",
-    "create_model",
-    "export",
-    "from_timm",
-    "list_models",
-    "load_backbone",
-    "load_image_processor",
-    "load_model",
-    "model_info",
-    "optimize",
-    "to_timm_state_dict",
-]
+from .families import FAMILIES
 
-register_auto_classes(
-    [
-        (
-            HfvfPoolFormerConfig,
-            HfvfPoolFormerModel,
-            HfvfPoolFormerForImageClassification,
-            HfvfPoolFormerBackbone,
-        ),
-        (HfvfTwinsConfig, HfvfTwinsModel, HfvfTwinsForImageClassification, HfvfTwinsBackbone),
-        (HfvfMaxVitConfig, HfvfMaxVitModel, HfvfMaxVitForImageClassification, HfvfMaxVitBackbone),
-    ]
-)
-register_window_attention()
+_MODULES = {
+    ".acceleration.optimization": ("optimize",),
+    ".conversion": ("from_timm", "to_timm_state_dict"),
+    ".hub.export": ("export",),
+    ".inspection": (
+        "attention_distance",
+        "attention_map",
+        "attention_rollout",
+        "block_names",
+        "compare_explanations",
+        "corruption_scores",
+        "feature_colours",
+        "fitting_explanations",
+        "grad_cam",
+        "gradient_rollout",
+        "hidden_maps",
+        "input_gradient",
+        "layer_similarity",
+        "legrad",
+        "linear_cka",
+        "logit_lens",
+        "mixing_map",
+        "occlusion_map",
+        "patch_drop",
+        "patch_filters",
+        "patch_shuffle",
+        "pointing_game",
+        "position_similarity",
+        "randomisation_check",
+        "receptive_field",
+        "relative_position_bias",
+        "rollout_from",
+        "score_faithfulness",
+        "shown_images",
+        "token_similarity",
+    ),
+    ".loading": ("load_backbone", "load_image_processor", "load_model"),
+    ".models.image_processing_hfvf": ("HfvfImageProcessor",),
+    ".families": ("create_model", "list_models", "model_info"),
+}
+
+
+def _names() -> dict[str, str]:
+    names = {name: module for module, names in _MODULES.items() for name in names}
+    for family in FAMILIES.values():
+        if family.native:
+            for path in (family.config_class, family.model_class, family.classification_class, family.backbone_class):
+                module, name = path.split(":")
+                names[name] = module.removeprefix(__package__)
+    return dict(sorted(names.items()))
+
+
+NAMES = _names()

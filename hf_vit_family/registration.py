@@ -1,4 +1,4 @@
-"""Registers the native families with transformers' Auto classes."""
+"""Registers the native families with transformers' Auto classes, when it is imported."""
 
 from typing import Any
 
@@ -9,14 +9,12 @@ from transformers import (
     AutoModel,
     AutoModelForImageClassification,
     AutoVideoProcessor,
-    PreTrainedConfig,
-    PreTrainedModel,
 )
 
+from .acceleration.window_attention import register_window_attention
+from .families import FAMILIES
+from .families.registry import import_object
 from .models.image_processing_hfvf import HfvfImageProcessor
-
-# configuration class, then its model, classifier and backbone
-FamilyClasses = tuple[type[PreTrainedConfig], type[PreTrainedModel], type[PreTrainedModel], type[PreTrainedModel]]
 
 
 class NoVideoProcessor:
@@ -33,17 +31,24 @@ class NoVideoProcessor:
         raise ValueError(f"{source} is an image model; there is no video processor for it.")
 
 
-def register_auto_classes(families: list[FamilyClasses]) -> None:
+def register_auto_classes() -> None:
     """Make the Auto classes for configurations, models, classifiers, backbones and image processors know the families.
 
     From then on a repository of ours loads with these classes and its remote code is not run.
     """
-    for config, model, classifier, backbone in families:
+    for family in FAMILIES.values():
+        if not family.native:
+            continue
+        config = import_object(family.config_class)
         AutoConfig.register(config.model_type, config)
-        AutoModel.register(config, model)
-        AutoModelForImageClassification.register(config, classifier)
-        AutoBackbone.register(config, backbone)
+        AutoModel.register(config, import_object(family.model_class))
+        AutoModelForImageClassification.register(config, import_object(family.classification_class))
+        AutoBackbone.register(config, import_object(family.backbone_class))
         # transformers asks for "torchvision" when nobody names a backend, and would warn that only "pil" is there
         processors = {"pil": HfvfImageProcessor, "torchvision": HfvfImageProcessor}
         AutoVideoProcessor.register(config, NoVideoProcessor)
         AutoImageProcessor.register(config, image_processor_classes=processors)
+
+
+register_auto_classes()
+register_window_attention()

@@ -6,10 +6,12 @@
 Run it while nothing else runs.
 """
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
 
 from hf_vit_family.cli import run
 

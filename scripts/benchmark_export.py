@@ -11,6 +11,7 @@ measured. Times are interleaved in one process. Writes JSON, and a Markdown tabl
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ import torch
 
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+os.environ["HFVF_LAZY_IMPORT"] = "1"  # a program of ours, before torch is imported
 
 from hf_vit_family import create_model, load_image_processor, load_model
 from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment

@@ -166,9 +166,9 @@ def measure_times() -> dict[str, float]:
     commands = {
         "python -c pass": ["-c", "pass"],
         "import hf_vit_family": ["-c", "import hf_vit_family"],
-        "hf-vit-family --help": ["-m", "hf_vit_family.cli", "--help"],
-        "hf-vit-family list": ["-m", "hf_vit_family.cli", "list"],
-        "finetune --help": ["-m", "hf_vit_family.training.finetune", "--help"],
+        "hf-vit-family --help": ["-m", "hf_vit_family_cli", "--help"],
+        "hf-vit-family list": ["-m", "hf_vit_family_cli", "list"],
+        "finetune --help": ["-m", "hf_vit_family_cli", "finetune", "--help"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(5):

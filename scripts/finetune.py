@@ -5,11 +5,13 @@ accelerate launch scripts/finetune.py
 accelerate launch scripts/finetune.py --help
 """
 
+import os
 import sys
 from pathlib import Path
 
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
 
 from hf_vit_family.training.finetune import main
 

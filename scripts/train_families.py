@@ -9,6 +9,7 @@ each has about half a million parameters. A family whose run is there already is
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
 
 from hf_vit_family.programs import as_program
 
@@ -75,7 +77,7 @@ def main() -> int:
         options += ["--augmentation", "crop-flip", "--no-open-report", "--no-verify", "--output", str(run)]
         options += ["--threads", str(arguments.threads)] if arguments.threads else []
         begun = time.perf_counter()
-        status = subprocess.run([sys.executable, "-m", "hf_vit_family.training.finetune", *options]).returncode
+        status = subprocess.run([sys.executable, "-m", "hf_vit_family_cli", "finetune", *options]).returncode
         print(f"{family}: exit status {status} after {time.perf_counter() - begun:.0f} s.", flush=True)
         if status:
             failed.append(family)

@@ -68,7 +68,7 @@ def environment(hub, home: Path, token: str | None = "hf_write") -> dict[str, st
 
 def command(*arguments) -> list[str]:
     """`hf-vit-family` in another process."""
-    return [sys.executable, "-m", "hf_vit_family.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "hf_vit_family_cli", *map(str, arguments)]
 
 
 def run_command(hub, home: Path, *arguments, token: str | None = "hf_write") -> subprocess.CompletedProcess:

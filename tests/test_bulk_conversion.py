@@ -237,7 +237,7 @@ def start(hub: str, home: Path, *arguments: str) -> subprocess.Popen:
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "hf_vit_family.cli", "convert", *arguments],
+        [sys.executable, "-m", "hf_vit_family_cli", "convert", *arguments],
         cwd=Path(__file__).parents[1],
         env={**kept, **settings},
         stdin=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ import hf_vit_family as hfvf
 from hf_vit_family.cli import run
 from hf_vit_family.image_files import find_images
 
+ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("tabby", "tiger", "lynx", "manul")
 
 
@@ -48,7 +49,7 @@ def pictures(tmp_path_factory) -> Path:
 
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "hf_vit_family.cli", *map(str, arguments)],
+        [sys.executable, "-m", "hf_vit_family_cli", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -71,35 +72,96 @@ def failed(capsys, code: int, *arguments: object) -> str:
 # ------------------------------------------------------------------------------------------- in processes
 
 
-def test_help_and_lists_do_not_wait_for_torch():
-    program = (
-        "import sys, runpy\n"
-        "sys.argv = sys.orig_argv = ['hf-vit-family', *sys.argv[1:]]\n"
-        "sys.argv[0] = 'hf-vit-family'\n"
-        "from hf_vit_family.cli import run\n"
-        "code = run(sys.argv[1:])\n"
-        "print(code, 'torch' in sys.modules, 'transformers' in sys.modules)\n"
+# names the heavy packages that a process imported, once it ends
+WATCH = """
+import atexit, sys
+
+def told():
+    print("imported:", *[name for name in ("torch", "transformers", "matplotlib") if name in sys.modules], flush=True)
+
+atexit.register(told)
+"""
+
+
+def watched(folder: Path, *command: object, **environment: str) -> tuple[int, str, str]:
+    """Exit code, standard error and the heavy packages that a fresh process imported."""
+    (folder / "sitecustomize.py").write_text(WATCH)
+    paths = os.pathsep.join((str(folder), str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    for arguments in (["--help"], ["predict", "--help"], ["list"], ["list", "--long"], ["lst"]):
-        result = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120, check=True
-        )
-        code = "2" if arguments == ["lst"] else "0"
-        assert result.stdout.splitlines()[-1] == f"{code} False False", arguments
+    return done.returncode, done.stderr, done.stdout.splitlines()[-1].removeprefix("imported:").strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--help",), 0),
+        (("predict", "--help"), 0),
+        (("list",), 0),
+        (("list", "--long"), 0),
+        (("lst",), 2),
+        (("finetune", "--help"), 0),
+        (("finetune", "--epoch", "3"), 2),
+        (("finetune", "--epochs", "-3"), 2),
+    ],
+    ids=str,
+)
+def test_help_lists_and_wrong_options_do_not_wait_for_torch(arguments, code, tmp_path):
+    assert watched(tmp_path, "-m", "hf_vit_family_cli", *arguments)[::2] == (code, "")
+
+
+@pytest.mark.parametrize("script", ["finetune", "pretrain", "evaluate_checkpoint"])
+def test_nor_do_the_scripts(script, tmp_path):
+    file = ROOT / "scripts" / f"{script}.py"
+    assert watched(tmp_path, file, "--help")[::2] == (0, "")
+    code, error, imported = watched(tmp_path, file, "--ssed", 1)
+    assert (code, imported) == (2, "") and "'--seed'" in error
+
+
+def test_nor_do_modules_of_the_package_where_the_user_says_so(tmp_path):
+    for module in (("hf_vit_family.cli", "finetune"), ("hf_vit_family.training.finetune",)):
+        assert watched(tmp_path, "-m", *module, "--help", HFVF_LAZY_IMPORT="1")[::2] == (0, "")
 
 
 def test_public_names_reach_a_command_that_needs_them():
     program = (
-        "import sys\n"
-        "sys.argv = ['hf-vit-family']\n"
+        "import os, sys\n"
+        "os.environ['HFVF_LAZY_IMPORT'] = '1'\n"
         "import hf_vit_family\n"
-        "assert 'torch' not in sys.modules\n"
+        "assert 'torch' not in sys.modules and 'HFVF_LAZY_IMPORT' not in os.environ\n"
         "assert hf_vit_family.__version__ and hf_vit_family.load_model and hf_vit_family.HfvfTwinsModel\n"
         "from transformers import AutoConfig\n"
         "print(type(AutoConfig.for_model('hfvf_twins')).__name__, hasattr(hf_vit_family, 'nothing'))\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert result.stdout.split() == ["HfvfTwinsConfig", "False"]
+
+
+def test_looking_inside_is_public_and_imported_when_it_is_used():
+    program = (
+        "import sys\n"
+        "import hf_vit_family\n"
+        "heavy = ('matplotlib', 'hf_vit_family.inspection', 'hf_vit_family.acceleration.optimization')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "print({'attention_rollout', 'load_model', 'HfvfTwinsModel'} <= set(dir(hf_vit_family)))\n"
+        "from hf_vit_family import *\n"
+        "from hf_vit_family import inspection, public\n"
+        "print(attention_rollout is inspection.attention_rollout, 'matplotlib' in sys.modules)\n"
+        "names = {name for name in inspection.__all__ if callable(getattr(inspection, name))}\n"
+        "print(names ^ {name for name, module in public.NAMES.items() if module == '.inspection'})\n"
+        "print(set(hf_vit_family.__all__) ^ {'__version__', *public.NAMES})\n"
+        "from types import ModuleType\n"
+        "print([name for name in public.NAMES if isinstance(getattr(hf_vit_family, name), ModuleType)])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert result.stdout.splitlines() == ["[]", "True", "True False", "set()", "set()", "[]"]
 
 
 def test_predict_in_a_process(model, pictures):

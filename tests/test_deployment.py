@@ -294,7 +294,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     done = subprocess.run(
-        [sys.executable, "-m", "hf_vit_family.cli", "export", str(model), str(folder), "--format", name],
+        [sys.executable, "-m", "hf_vit_family_cli", "export", str(model), str(folder), "--format", name],
         preexec_fn=limit,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,

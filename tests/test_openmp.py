@@ -43,11 +43,9 @@ def at_torch(tmp_path: Path, *command: str, **variables: str) -> str:
 @pytest.mark.parametrize(
     "command",
     [
-        ("-m", "hf_vit_family.cli", "predict", ".", "-m", "twins_fashion_mnist"),
-        ("-m", "hf_vit_family.cli", "export", "twins_fashion_mnist", "out"),
-        ("-m", "hf_vit_family.cli", "finetune", "--check"),
-        ("-m", "hf_vit_family.training.finetune", "--check"),
-        ("-m", "hf_vit_family.training.pretrain"),
+        ("-m", "hf_vit_family_cli", "predict", ".", "-m", "twins_fashion_mnist"),
+        ("-m", "hf_vit_family_cli", "export", "twins_fashion_mnist", "out"),
+        ("-m", "hf_vit_family_cli", "finetune", "--check"),
         (str(ROOT / "scripts" / "finetune.py"), "--check"),
         ("scripts/pretrain.py",),
         (str(ROOT / "scripts" / "evaluate_checkpoint.py"),),
@@ -59,6 +57,30 @@ def test_our_programs_set_it_before_torch_is_imported(command, tmp_path):
     assert at_torch(tmp_path, *command) == "torch: PASSIVE"
 
 
+@pytest.mark.parametrize("name", ["training.finetune", "training.pretrain", "cli"])
+def test_a_module_of_the_package_is_a_program_where_the_user_says_so(name, tmp_path):
+    """Python imports the package before the module that `-m` names, so that this alone could come too late."""
+    command = ("-m", f"hf_vit_family.{name}", *(("predict", ".", "-m", "x") if name == "cli" else ()))
+    (tmp_path / "a.png").touch()
+    assert at_torch(tmp_path, *command, HFVF_LAZY_IMPORT="1") == "torch: PASSIVE"
+    assert at_torch(tmp_path, *command) == "torch: None"
+
+
+def test_a_process_that_a_command_starts_imports_the_package_whole(tmp_path):
+    """A user's own script finds registered classes there, as the variable is not inherited."""
+    program = (
+        "import subprocess, sys\n"
+        "from hf_vit_family_cli import main\n"
+        "sys.argv = ['hf-vit-family', 'list']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    print('list:', end.code, flush=True)\n"
+        "subprocess.run([sys.executable, '-c', 'import hf_vit_family'])\n"
+        "sys.exit()\n"
+    )
+    assert at_torch(tmp_path, "-c", program) == "torch: PASSIVE"
+    assert at_torch(tmp_path, "-c", program.replace("subprocess.run", "str")) == "list: 0"
+
+
 @pytest.mark.parametrize("name", ["classify", "inspect", "architectures"])
 def test_so_do_the_spaces(name, tmp_path):
     lines = (ROOT / "spaces" / name / "app.py").read_text().replace("\nmain()", "\nimport torch")
@@ -68,7 +90,7 @@ def test_so_do_the_spaces(name, tmp_path):
 @pytest.mark.parametrize("variable", SETTINGS)
 def test_what_the_user_says_counts(variable, tmp_path):
     expected = "ACTIVE" if variable == "OMP_WAIT_POLICY" else "None"
-    command = ("-m", "hf_vit_family.training.finetune", "--check")
+    command = ("-m", "hf_vit_family_cli", "finetune", "--check")
     assert at_torch(tmp_path, *command, **{variable: "ACTIVE"}) == f"torch: {expected}"
 
 

@@ -91,7 +91,7 @@ def test_commands_know_their_options(command):
     """Every option of the README's commands is in the command's help."""
     if command[0] == "hf-vit-family":
         group = command[1] == "card"  # has commands of its own
-        program = [sys.executable, "-m", "hf_vit_family.cli", *command[1 : 3 if group else 2]]
+        program = [sys.executable, "-m", "hf_vit_family_cli", *command[1 : 3 if group else 2]]
     else:
         program = [sys.executable, str(ROOT / command[command.index("launch") + 1])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}

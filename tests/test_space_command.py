@@ -170,7 +170,7 @@ def test_behind_a_proxy_and_under_a_base_path(tmp_path):
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("STREAMLIT_", "HFVF_"))}
         kept = {key: value for key, value in kept.items() if key.lower() != "no_proxy"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "hf_vit_family.cli", "space", "architectures", "--port", port],
+            [sys.executable, "-m", "hf_vit_family_cli", "space", "architectures", "--port", port],
             cwd=tmp_path,
             env={
                 **kept,
@@ -208,7 +208,7 @@ def test_a_real_run(tmp_path):
     log = tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hf_vit_family.cli", "space", "inspect", "--port", port, "--no-open"],
+            [sys.executable, "-m", "hf_vit_family_cli", "space", "inspect", "--port", port, "--no-open"],
             cwd=tmp_path,
             env={**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
             stdout=output,

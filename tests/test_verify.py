@@ -193,7 +193,7 @@ def test_poisoned_code_is_told_and_never_runs(folder, tmp_path):
     found = {file.name: file for file in verify(folder).code}["modeling_twins.py"]
     assert {"pathlib", "requests"} <= set(found.imports) and found.runs
     process = subprocess.run(
-        [sys.executable, "-m", "hf_vit_family.cli", "verify", str(folder)],
+        [sys.executable, "-m", "hf_vit_family_cli", "verify", str(folder)],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
@@ -404,7 +404,7 @@ def client(hub: str, home: Path, *arguments: str, **environment: str) -> subproc
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings = {"HF_HOME": str(home), "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "hf_vit_family.cli", "verify", *arguments],
+        [sys.executable, "-m", "hf_vit_family_cli", "verify", *arguments],
         cwd=Path(__file__).parents[1],
         env={**kept, **settings, **environment},
         stdin=subprocess.DEVNULL,

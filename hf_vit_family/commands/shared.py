@@ -26,14 +26,14 @@ def loaders() -> tuple[Any, Any]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    from ..public import load_image_processor, load_model
+    from .. import load_image_processor, load_model
 
     return load_image_processor, load_model
 
 
 def load_in_float32(name: str, revision: str | None = None) -> Any:
     """A model in float32, with a line on standard error where it is stored in another dtype."""
-    from .. import public  # noqa: F401 - registers the classes
+    from .. import registration  # noqa: F401 - the Auto classes know ours
     from ..loading import load_in_float32 as load
 
     model, stored = load(name, revision=revision)

@@ -30,11 +30,11 @@ def space(
     classify: what models say of an image, side by side. inspect: what they attend to. architectures: how each family
     works and what it costs.
     """
-    from ..families.registry import unknown_name
+    from ..models.compat import unknown_name_message
     from ..spaces.layout import SPACES
 
     if name not in SPACES:
-        raise unknown_name("Space", name, SPACES)
+        raise ValueError(unknown_name_message("Space", name, SPACES))
     if importlib.util.find_spec("streamlit") is None:
         raise ValueError("The Spaces need Streamlit, which is not installed: pip install 'hf_vit_family[spaces]'.")
     port = _first_free_port() if port is None else port

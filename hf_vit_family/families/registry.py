@@ -1,7 +1,6 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The look-ups over all families, variants and checkpoints; listing them imports neither torch nor transformers."""
 
-import difflib
 import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..models.compat import unknown_name_message
 from .bundled import bundled_names, bundled_variant
 from .labels import label_maps
 from .rows import Checkpoint, Family, Variant, frozen
@@ -101,15 +101,11 @@ def is_native(model_or_config: Any) -> bool:
     return family is not None and family.native
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that does not exist, with the nearest that do (without importing torch)."""
-    known = list(dict.fromkeys(known))
-    nearest = difflib.get_close_matches(str(given).lower(), known, n=3, cutoff=0.5)
-    if nearest:
-        return ValueError(f"Unknown {kind} {given!r}; the nearest known names are {', '.join(map(repr, nearest))}.")
-    if kind == "model":
-        return ValueError(f"Unknown {kind} {given!r}; `hf-vit-family list` prints all {len(known)} names.")
-    return ValueError(f"Unknown {kind} {given!r}; expected one of {', '.join(map(repr, known))}.")
+def unknown_model(name: str) -> ValueError:
+    """The error for a name that no variant, tag or bundled checkpoint has."""
+    known = [*VARIANTS, *CHECKPOINTS, *bundled_names()]
+    listed = f"`hf-vit-family list` prints all {len(known)} names"
+    return ValueError(unknown_name_message("model", name, known, otherwise=listed))
 
 
 def import_object(path: str) -> Any:
@@ -125,7 +121,7 @@ def find_family(name: str) -> Family:
         ValueError: no such family.
     """
     if name not in FAMILIES:
-        raise unknown_name("family", name, FAMILIES)
+        raise ValueError(unknown_name_message("family", name, FAMILIES))
     return FAMILIES[name]
 
 
@@ -144,7 +140,7 @@ def find_variant(name: str) -> tuple[Variant, Checkpoint | None]:
     for variant, checkpoint in CHECKPOINTS.values():
         if checkpoint.repo_id == name:
             return variant, checkpoint
-    raise unknown_name("model", name, [*VARIANTS, *CHECKPOINTS, *bundled_names()])
+    raise unknown_model(name)
 
 
 def list_models(family: str | None = None, pretrained: bool = False) -> list[str]:
@@ -286,7 +282,7 @@ def check_config_keys(config_class: type, keys: Iterable[str]) -> None:
     known = config_keys(config_class) | set(CONSTRUCTION_KEYS)
     for key in keys:
         if key not in known:
-            raise unknown_name(f"configuration key of {config_class.__name__}", key, sorted(known))
+            raise ValueError(unknown_name_message(f"configuration key of {config_class.__name__}", key, sorted(known)))
 
 
 def check_fixed_config(family: Family, overrides: Mapping[str, Any]) -> None:

@@ -3,8 +3,11 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from torch import nn
+# the release number and the sentences serve programs that do not wait for torch
+if TYPE_CHECKING:
+    from torch import nn
 
 HFVF_VERSION = "0.1.0"
 
@@ -24,22 +27,24 @@ def release_tuple(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def unknown_name_message(kind: str, given: str, known: Iterable[str]) -> str:
-    """One sentence for a name that does not exist, with the nearest names that do.
+def unknown_name_message(kind: str, given: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """One sentence for a name that does not exist, with the nearest names that do, in capitals or not.
 
     Args:
         kind: what the name should have been, for example `"variant"`.
         given: the name that was given.
         known: the names that exist.
+        otherwise: what is said where no name is near; all that exist by default.
     """
-    known = list(known)
-    nearest = difflib.get_close_matches(str(given), known, n=3, cutoff=0.5)
+    known = {str(name).lower(): name for name in known}
+    nearest = [known[name] for name in difflib.get_close_matches(str(given).lower(), known, n=3, cutoff=0.5)]
     if nearest:
         return f"Unknown {kind} {given!r}; the nearest known names are {', '.join(map(repr, nearest))}."
-    return f"Unknown {kind} {given!r}; expected one of {', '.join(map(repr, known))}."
+    otherwise = otherwise or f"expected one of {', '.join(map(repr, known.values()))}"
+    return f"Unknown {kind} {given!r}; {otherwise}."
 
 
-def enable_activation_checkpointing(model: nn.Module) -> None:
+def enable_activation_checkpointing(model: "nn.Module") -> None:
     """Recompute every block's activations in the backward pass instead of keeping them.
 
     transformers 5.23 calls this `activation_checkpointing_enable`; 5.17 has only `gradient_checkpointing_enable`.
@@ -48,7 +53,7 @@ def enable_activation_checkpointing(model: nn.Module) -> None:
     enable()
 
 
-def disable_activation_checkpointing(model: nn.Module) -> None:
+def disable_activation_checkpointing(model: "nn.Module") -> None:
     """The way back from `enable_activation_checkpointing`."""
     disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
     disable()

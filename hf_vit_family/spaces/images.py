@@ -21,7 +21,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from PIL import Image, UnidentifiedImageError
 
 from ..families.labels import labels
-from ..families.registry import unknown_name
+from ..models.compat import unknown_name_message
 
 MAX_BYTES = 30_000_000
 MAX_SIDE = 1024
@@ -529,7 +529,7 @@ def examples(domain: str) -> tuple[Example, ...]:
     if domain == PHOTOGRAPH:
         return _PHOTOGRAPHS
     if domain != FASHION_MNIST:
-        raise unknown_name("domain of examples", domain, (FASHION_MNIST, PHOTOGRAPH))
+        raise ValueError(unknown_name_message("domain of examples", domain, (FASHION_MNIST, PHOTOGRAPH)))
     named = zip(labels("fashion-mnist"), _CLOTHES, strict=True)
     return tuple(
         Example(name, label, label, FASHION_MNIST, _MIT, f"{alt}, light grey on black, 28 x 28 pixels")
@@ -545,7 +545,7 @@ def find_example(name: str) -> Example:
     """
     known = {example.name: example for domain in (FASHION_MNIST, PHOTOGRAPH) for example in examples(domain)}
     if name not in known:
-        raise unknown_name("example", name, known)
+        raise ValueError(unknown_name_message("example", name, known))
     return known[name]
 
 

@@ -24,9 +24,9 @@ from ..families.registry import (
     family_of,
     family_reading,
     find_variant,
-    unknown_name,
 )
 from ..families.rows import Family
+from ..models.compat import unknown_name_message
 from .images import FASHION_MNIST, PHOTOGRAPH
 from .turns import CORES_A_COMPUTATION
 
@@ -135,7 +135,7 @@ def far_from_training(served: ServedModel, chosen: "ChosenImage") -> str | None:
 def _imported() -> None:
     import torch
 
-    from .. import public  # noqa: F401 - registers the classes
+    from .. import registration  # noqa: F401 - the Auto classes know ours
 
     torch.set_num_threads(min(torch.get_num_threads(), CORES_A_COMPUTATION))
 
@@ -194,7 +194,7 @@ def _repository(name: str) -> str | None:
             raise ValueError(f"No weights of {name} are published.")
         repo_id = (checkpoint or variant.checkpoints[0]).repo_id
     elif "/" not in name:
-        raise unknown_name("model", name, [*offered_models(), *VARIANTS])
+        raise ValueError(unknown_name_message("model", name, [*offered_models(), *VARIANTS]))
     elif not _HUB_ID.fullmatch(name):
         raise ValueError(f"“{name}” is no name of a model on the Hub; expected organisation/model.")
     if Path(repo_id).exists():  # the loader would take it for a folder

@@ -22,6 +22,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from .. import registration  # noqa: F401 - the Auto classes know ours in every run
 from .arguments import CHECKPOINTS, RECORD, RUNS, SETTINGS, create_folder
 from .checkpoints import list_checkpoints
 from .configuration import FinetuneSettings, OptimisationSettings

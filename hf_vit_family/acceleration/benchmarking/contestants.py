@@ -20,10 +20,10 @@ from ...families.registry import (
     family_of,
     find_variant,
     input_size,
-    unknown_name,
 )
 from ...families.rows import Checkpoint, Variant
 from ...hub.measuring import count_multiply_adds
+from ...models.compat import unknown_name_message
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from .environment import has_bf16
 
@@ -119,7 +119,7 @@ def choose(label: str) -> Chosen:
     if not dash or dtype not in DTYPES:
         name, dtype = label, None
     if name not in CONTESTANTS:
-        raise unknown_name("contestant", label, [*CONTESTANTS, "openvino-bf16"])
+        raise ValueError(unknown_name_message("contestant", label, [*CONTESTANTS, "openvino-bf16"]))
     contestant = CONTESTANTS[name]
     if contestant.library is not None and importlib.util.find_spec(contestant.library) is None:
         extra = f"; the extra {contestant.extra} has it" if contestant.extra else ""
