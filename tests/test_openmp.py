@@ -48,7 +48,7 @@ def at_torch(tmp_path: Path, *command: str, **variables: str) -> str:
         ("-m", "hf_vit_family_cli", "finetune", "--check"),
         (str(ROOT / "scripts" / "finetune.py"), "--check"),
         ("scripts/pretrain.py",),
-        (str(ROOT / "scripts" / "evaluate_checkpoint.py"),),
+        (str(ROOT / "scripts" / "evaluate_checkpoint.py"), "--model", "twins_fashion_mnist"),
     ],
 )
 def test_our_programs_set_it_before_torch_is_imported(command, tmp_path):
