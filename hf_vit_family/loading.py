@@ -40,8 +40,8 @@ from .families.registry import (
     unknown_model,
 )
 from .families.rows import Checkpoint, Family, Variant, frozen
-from .hub.remote_code import auto_map
 from .models.image_processing_hfvf import HfvfImageProcessor
+from .remote_code import auto_map
 from .sources import (
     CONFIG_NAME,
     PROCESSOR_NAME,

@@ -32,8 +32,8 @@ from hf_vit_family import create_model, load_image_processor, load_model
 from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
 from hf_vit_family.acceleration.deployment.formats import openvino_core
 from hf_vit_family.families.registry import VARIANTS
-from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.machine import processor_name
+from hf_vit_family.preprocessing import default_image_processor
 from hf_vit_family.programs import as_program
 
 CHECKPOINTS = ["poolformer_fashion_mnist", "twins_fashion_mnist", "maxvit_fashion_mnist"]

@@ -23,11 +23,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "hf_vit_family"
 # From the ground up: a module may import from its own floor and from those below. The longest prefix counts.
 FLOORS = (
-    ("models", "text", "machine", "measuring", "image_files"),
+    ("models", "text", "machine", "measuring", "image_files", "places", "programs", "progress", "fonts", "wrapping"),
     ("zoo", "families"),
-    ("conversion", "sources", "repositories", "loading", "prediction", "timm_checkpoints"),
-    ("inspection", "export", "hub.export", "hub.remote_code", "acceleration.deployment"),
-    ("hub", "cards", "publishing", "verification", "training", "acceleration"),
+    (
+        "conversion",
+        "sources",
+        "repositories",
+        "loading",
+        "prediction",
+        "timm_checkpoints",
+        "remote_code",
+        "preprocessing",
+    ),
+    ("inspection", "acceleration.deployment"),
+    # export writes a folder with its card, in any of the formats
+    ("hub", "cards", "publishing", "verification"),
+    ("training", "acceleration"),
     ("spaces", "commands", "cli"),
 )
 # The front of the package names everything and stands on no floor.

@@ -7,9 +7,9 @@ change to those files needs a higher HFVF_VERSION.
 
 import argparse
 
-from hf_vit_family.hub.remote_code import add_release
 from hf_vit_family.models.compat import HFVF_VERSION
 from hf_vit_family.programs import as_program
+from hf_vit_family.remote_code import add_release
 
 
 @as_program

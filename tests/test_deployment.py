@@ -20,7 +20,7 @@ from hf_vit_family import HfvfImageProcessor, export, load_image_processor, load
 from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
 from hf_vit_family.acceleration.deployment.preprocessing import describe_preprocessing, taken_size
 from hf_vit_family.cli import run
-from hf_vit_family.hub.preprocessing import default_image_processor
+from hf_vit_family.preprocessing import default_image_processor
 
 OPEN_SIZE = ("poolformer", "twins")
 

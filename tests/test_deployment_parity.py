@@ -15,8 +15,8 @@ from zoo_models import random_model
 
 from hf_vit_family import create_model, load_image_processor, load_model
 from hf_vit_family.acceleration.deployment import export_for_deployment
-from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.prediction import predict_files
+from hf_vit_family.preprocessing import default_image_processor
 
 # runs classify.py as it is for one file after the other, as importing a runtime may take seconds
 EACH_FILE = """

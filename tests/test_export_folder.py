@@ -22,9 +22,9 @@ from hf_vit_family.families import FAMILIES, create_model
 from hf_vit_family.families.registry import CHECKPOINTS, VARIANTS, Checkpoint, Variant, import_object
 from hf_vit_family.hub import export as export_module
 from hf_vit_family.hub.export import export
-from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.loading import load_model
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family.preprocessing import default_image_processor
 
 families = pytest.mark.parametrize("family", list(SPECS))
 FIRST = next(iter(SPECS))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from zoo_models import shown
 
-from hf_vit_family.hub.remote_code import (
+from hf_vit_family.models.compat import HFVF_VERSION
+from hf_vit_family.remote_code import (
     INSTALLED,
     MANIFEST_PATH,
     MODELS_FOLDER,
@@ -18,7 +19,6 @@ from hf_vit_family.hub.remote_code import (
     released_code,
     sha256,
 )
-from hf_vit_family.models.compat import HFVF_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 

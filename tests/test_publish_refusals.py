@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from hf_vit_family.hub.publishing.checks import checked_model, find_local_paths, find_tokens, known_paths
 from hf_vit_family.hub.publishing.transfer import folder_content
-from hf_vit_family.hub.remote_code import MODELS_FOLDER
+from hf_vit_family.remote_code import MODELS_FOLDER
 
 # put together here, so that nothing that looks like a token stands in this file
 TOKENS = {
@@ -356,7 +356,7 @@ def test_code_that_differs(folder):
 
 
 def test_code_of_another_release_is_told_as_such(folder, monkeypatch, tmp_path):
-    from hf_vit_family.hub import remote_code
+    from hf_vit_family import remote_code
 
     code = {path.name: path.read_bytes() + b"# earlier\n" for path in folder.glob("*.py")}
     hashes = {name: remote_code.sha256(data) for name, data in code.items()}

@@ -210,8 +210,7 @@ def test_names_of_spaces(tmp_path, monkeypatch):
 
 
 def test_without_a_checkout_there_is_no_wheel(monkeypatch, tmp_path):
-    installed = tmp_path / "site-packages" / "hf_vit_family" / "hub" / "publishing" / "wheel.py"
-    monkeypatch.setattr(space, "__file__", str(installed))
+    monkeypatch.setattr(space, "CHECKOUT", tmp_path / "site-packages")
     with pytest.raises(ValueError, match="installed without its sources"):
         space.build_wheel(tmp_path)
 

@@ -22,8 +22,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_vit_family.families import create_model
 from hf_vit_family.hub.export import export
-from hf_vit_family.hub.preprocessing import default_image_processor
 from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family.preprocessing import default_image_processor
 from hf_vit_family.training import evaluate_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.job import load_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels

@@ -7,12 +7,13 @@ import threading
 import time
 import webbrowser
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-SCRIPT = Path(__file__).resolve().parents[1] / "spaces" / "local" / "app.py"
+from ..places import PACKAGE
+
+SCRIPT = PACKAGE / "spaces" / "local" / "app.py"
 FIRST_PORT = 8501
 _TRIES = 100
 _HOST = "127.0.0.1"

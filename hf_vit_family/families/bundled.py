@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..places import ASSETS
 from .labels import find_label_set
 from .rows import Checkpoint, Preprocessing, Variant, frozen
 
-FOLDER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints"
+FOLDER = ASSETS / "checkpoints"
 FORMAT = "bundled"
 # what transformers writes into every config.json, besides the names of the classes
 _NOT_ARCHITECTURE = frozenset(

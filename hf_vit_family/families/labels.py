@@ -7,14 +7,16 @@ fine-tuning; they get `LABEL_0`, `LABEL_1` and so on.
 """
 
 from functools import cache
-from importlib import resources
+from typing import Any
+
+from ..places import ASSETS
 
 _FILES = {"imagenet-1k": "imagenet_1k_classes.txt", "fashion-mnist": "fashion_mnist_classes.txt"}
 
 
 @cache
 def _read(name: str) -> tuple[str, ...]:
-    text = resources.files("hf_vit_family").joinpath("assets", _FILES[name]).read_text(encoding="utf-8")
+    text = (ASSETS / _FILES[name]).read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
@@ -42,3 +44,8 @@ def label_maps(name: str | None, num_labels: int) -> dict[str, object]:
         "id2label": dict(enumerate(_read(name))),
         "label2id": {label: index for index, label in enumerate(_read(name))},
     }
+
+
+def label_names(config: Any) -> dict[int, str]:
+    """Names of the classes by index; transformers' PVT has none unless it was given some."""
+    return dict(sorted((config.id2label or {index: f"LABEL_{index}" for index in range(config.num_labels)}).items()))

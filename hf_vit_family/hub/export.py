@@ -14,15 +14,16 @@ from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.initialization import no_init_weights
 
+from ..families.labels import label_names
 from ..families.registry import family_of, import_object
 from ..families.rows import Family
 from ..models.compat import HFVF_VERSION
 from ..models.image_processing_hfvf import HfvfImageProcessor
+from ..preprocessing import default_image_processor
+from ..remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
 from ..wrapping import unwrapped
-from .cards import folder_card, label_names
+from .cards import folder_card
 from .folder import CONFIG_NAME, check_target, staged
-from .preprocessing import default_image_processor
-from .remote_code import IMAGE_PROCESSOR_REFERENCE, auto_map, referenced_modules, remote_code_files
 
 PROCESSOR_NAME = "preprocessor_config.json"
 CARD_NAME = "README.md"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..families.rows import NATIVE_PREFIX
-from .remote_code import MODELS_FOLDER
+from ..remote_code import MODELS_FOLDER
 
 try:
     import fcntl

@@ -27,11 +27,11 @@ from ..loading import load_image_processor, load_model
 from ..machine import processor_name
 from ..models.compat import HFVF_VERSION
 from ..progress import show_progress
+from ..remote_code import MODELS_FOLDER
 from ..sources import download_weights, first_line
 from .export import export
 from .folder import check_target, staged
 from .measuring import count_multiply_adds
-from .remote_code import MODELS_FOLDER
 
 # of the largest logit, in float32: what the contract asks of every variant
 TOLERANCE = 1e-5

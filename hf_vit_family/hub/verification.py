@@ -18,7 +18,7 @@ from typing import Any
 from ..families.bundled import bundled_names
 from ..families.registry import CHECKPOINTS, VARIANTS, find_variant
 from ..families.rows import NATIVE_PREFIX
-from .remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
+from ..remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
 from .repository_files import (
     COMPILED_ENDINGS,
     HEAD_BYTES,

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
 from ..families.labels import labels
 from ..models.compat import unknown_name_message
+from ..places import ASSETS
 
 MAX_BYTES = 30_000_000
 MAX_SIDE = 1024
@@ -454,7 +454,6 @@ def _left(deadline: float) -> float:
 # The images that a page offers: Fashion-MNIST test images, and photographs for what needs no label.
 
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FASHION_MNIST = "fashion_mnist"
 PHOTOGRAPH = "photograph"
 _TEST_SET = ASSETS / "fashion_mnist" / "test-00000-of-00001.parquet"

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from ..machine import processor_name
+from ..places import CHECKOUT
 
 LIBRARIES = ("torch", "torchvision", "transformers", "huggingface_hub", "accelerate", "datasets", "evaluate", "numpy")
 
@@ -107,12 +108,11 @@ def describe_versions() -> dict[str, str]:
 
 def find_commit() -> str | None:
     """The commit of the checkout this package lies in, `-dirty` where files were changed; None when installed."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return None
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        commit = _git(CHECKOUT, "rev-parse", "HEAD")
+        return commit + ("-dirty" if _git(CHECKOUT, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

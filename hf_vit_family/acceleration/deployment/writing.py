@@ -19,10 +19,11 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
 
+from ...families.labels import label_names
 from ...families.registry import FAMILIES, family_of
-from ...hub.cards import label_names
-from ...hub.preprocessing import default_image_processor
 from ...models.compat import HFVF_VERSION
+from ...places import ASSETS
+from ...preprocessing import default_image_processor
 from ...wrapping import takes_wrapped
 from .formats import FORMATS, QUANTISERS, Format, Run
 from .preprocessing import describe_preprocessing, taken_size
@@ -96,7 +97,7 @@ def compare(
 
 
 RECORD = "deployment.json"
-EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "deployment" / "classify.py.txt"
+EXAMPLE = ASSETS / "deployment" / "classify.py.txt"
 DTYPES = (torch.float32, torch.float16)
 FEWEST_IMAGES = 10  # that a range of activations can be told from
 # By problem type, None being the first of them: the example's line from logits to scores, and how it prints a score.

@@ -3,7 +3,6 @@
 
 from .checking import check_card
 from .collection import zoo_card
-from .facts import label_names
 from .writing import folder_card, write_card
 
-__all__ = ["check_card", "folder_card", "label_names", "write_card", "zoo_card"]
+__all__ = ["check_card", "folder_card", "write_card", "zoo_card"]

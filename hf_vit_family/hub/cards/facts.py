@@ -260,8 +260,3 @@ def _check_form(config: Mapping[str, Any], folder: Path) -> None:
 
 
 # Names of a model's classes.
-
-
-def label_names(config: Any) -> dict[int, str]:
-    """Names of the classes by index; transformers' PVT has none unless it was given some."""
-    return dict(sorted((config.id2label or {index: f"LABEL_{index}" for index in range(config.num_labels)}).items()))

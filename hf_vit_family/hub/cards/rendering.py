@@ -2,12 +2,12 @@
 """From facts to the text of a card, through the template and huggingface_hub's ModelCard."""
 
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
 
+from ...places import ASSETS
 from ...sources import first_line
 from ..licenses import LICENSES
 from . import formatting
@@ -71,7 +71,7 @@ def render(facts: Facts) -> str:
 
 
 def _render(facts: Facts) -> str:
-    template = resources.files("hf_vit_family").joinpath("assets", TEMPLATE).read_text(encoding="utf-8")
+    template = template_path().read_text(encoding="utf-8")
     card = ModelCard.from_template(card_data(facts), template_str=template, **context(facts))
     # sections that say nothing leave empty lines behind
     card.text = "\n" + re.sub(r"\n{3,}", "\n\n", card.text).strip() + "\n"
@@ -346,4 +346,4 @@ def _license(name: str) -> str:
 
 def template_path() -> Path:
     """Where the template lies."""
-    return Path(str(resources.files("hf_vit_family").joinpath("assets", TEMPLATE)))
+    return ASSETS / TEMPLATE

@@ -296,7 +296,7 @@ def draw_confusion_picture(facts: Facts, path: Path) -> bool:
     try:
         import numpy as np
 
-        from ...training.reporting.pictures import draw_confusion
+        from .confusion import draw_confusion
     except ImportError as error:
         raise ImportError(f"{error}; the confusion picture needs pip install 'hf_vit_family[training]'.") from None
     counted = np.array(matrix)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..remote_code import MODELS_FOLDER, as_python_reads, referenced_modules, released_code, remote_code_files
+from ...remote_code import MODELS_FOLDER, as_python_reads, referenced_modules, released_code, remote_code_files
 from ..repository_files import (
     COMPILED_ENDINGS,
     HEAD_BYTES,

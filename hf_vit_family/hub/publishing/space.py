@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.compat import HFVF_VERSION
+from ...places import CHECKOUT
 from .calls import Hub, Progress, account_name, client, full_id, writing_token
 from .checks import checked_space, find_tokens, refuse
 from .publish import check_repository_name
@@ -262,9 +263,8 @@ def checkout() -> Path:
     Raises:
         ValueError: the package was installed without them.
     """
-    root = Path(__file__).resolve().parents[3]
     try:
-        name = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+        name = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
     except (OSError, ValueError, KeyError):
         name = None
     if name != "hf_vit_family":
@@ -272,7 +272,7 @@ def checkout() -> Path:
             "A Space is published from a checkout of hf_vit_family, whose wheel it carries; this one is installed "
             "without its sources."
         )
-    return root
+    return CHECKOUT
 
 
 def build_wheel(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from ..remote_code import MODELS_FOLDER, read_manifest
+from ...remote_code import MODELS_FOLDER, read_manifest
 from .calls import REFUSED_FOR_NOW, RETRIED, Conflict, Hub
 
 # Which files of a folder are published.

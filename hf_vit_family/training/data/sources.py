@@ -24,11 +24,12 @@ from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from pyarrow import parquet
 
 from ...image_files import Survey, count_endings, ending_of, survey_folder
+from ...places import ASSETS
 from ...sources import first_line
 from ..configuration import DataSettings
 from .splits import DataError
 
-EMBEDDED = {"fashion_mnist": Path(__file__).resolve().parents[2] / "assets" / "fashion_mnist"}
+EMBEDDED = {"fashion_mnist": ASSETS / "fashion_mnist"}
 # Files that can hold images in rows.
 TABLE_ENDINGS = frozenset({".parquet", ".arrow", ".tar"})
 METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import ImageOps
 
-from ...fonts import save_figure
+from ...hub.cards.confusion import save_picture, shorten
 from ..data.loading import Split
 from .evaluation import Predictions
 
@@ -96,11 +96,8 @@ def _names(labels: Any, label_names: list[str]) -> str:
     return ", ".join(label_names[index] for index in np.flatnonzero(np.asarray(labels) > 0)) or NO_CLASS
 
 
-DPI = 120
 # Okabe and Ito's colours, which stay apart for colour-blind readers
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#007A5E", "#9A9A9A"
-MOST_CLASSES_WITH_NUMBERS = 20
-MOST_CLASSES_WITH_NAMES = 30
 THUMBNAIL = 160
 COLUMNS = 6
 
@@ -144,7 +141,7 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> None:
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (loss, accuracy, rate):
         _plain(axes)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
@@ -153,49 +150,6 @@ def smooth(values: Sequence[float]) -> np.ndarray:
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
     first, end = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
     return (total[end] - total[first]) / (end - first)
-
-
-def draw_confusion(matrix: Any, label_names: Sequence[str], path: Path) -> None:
-    """A confusion matrix, each row as shares of the images of its class.
-
-    Args:
-        matrix: (classes, classes) numbers of images, true class by row.
-        label_names: name of every class; they are written for a few dozen classes, the shares for fewer.
-        path: PNG file to write.
-    """
-    counted = np.asarray(matrix, dtype=float)
-    shares = counted / np.maximum(counted.sum(1, keepdims=True), 1)
-    count = len(shares)
-    named = count <= MOST_CLASSES_WITH_NAMES
-    side = min(max(4.5, 2.5 + 0.38 * count), 11.0) if named else 9.0
-    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
-    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
-    # drawing is by nearest pixel up to a few hundred classes, and averaged where a class is less than a pixel wide
-    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest" if count <= 400 else None)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the images of the true class")
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if named:
-        names = [shorten(name, 22) for name in label_names]
-        axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(count), names, parse_math=False)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("predicted class (in their order)")
-        axes.set_ylabel("true class (in their order)")
-    if count <= MOST_CLASSES_WITH_NUMBERS:
-        for row, column in np.argwhere(counted > 0):
-            share = shares[row, column]
-            axes.text(
-                column,
-                row,
-                f"{100 * share:.0f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="black" if share > 0.47 else "white",
-            )
-    _save(figure, path)
 
 
 def draw_reliability(bins: Sequence[dict[str, Any]], error: float | None, path: Path, multi_label: bool) -> None:
@@ -236,7 +190,7 @@ def draw_reliability(bins: Sequence[dict[str, Any]], error: float | None, path: 
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         _plain(axes)
     top.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], split: Split, path: Path) -> None:
@@ -262,14 +216,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split, path: Path) -> None
             parse_math=False,
         )
         axes.set(xticks=[], yticks=[])
-    _save(figure, path)
-
-
-def shorten(name: str, most: int) -> str:
-    """A name in one line of at most so many characters."""
-    # halves of surrogate pairs, of a name that is not UTF-8, are what matplotlib cannot draw
-    name = " ".join(name.encode("utf-8", "backslashreplace").decode("utf-8").split())
-    return name if len(name) <= most else name[: most - 1] + "…"
+    save_picture(figure, path)
 
 
 def _plain(axes: Axes) -> None:
@@ -277,7 +224,3 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    save_figure(figure, path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.1)

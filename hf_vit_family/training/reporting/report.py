@@ -17,6 +17,7 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
+from ...hub.cards.confusion import draw_confusion
 from ..configuration import FinetuneSettings, option_name
 from ..data.loading import Split
 from ..ending import Ending
@@ -24,7 +25,6 @@ from ..hardware import describe_machine, describe_versions, find_commit
 from .evaluation import Predictions, finite
 from .pictures import (
     Mistake,
-    draw_confusion,
     draw_curves,
     draw_mistakes,
     draw_reliability,

@@ -7,9 +7,9 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..families.registry import CHECKPOINTS, VARIANTS, family_of
-from ..families.rows import Family, Preprocessing, Variant
-from ..models.image_processing_hfvf import HfvfImageProcessor
+from .families.registry import CHECKPOINTS, VARIANTS, family_of
+from .families.rows import Family, Preprocessing, Variant
+from .models.image_processing_hfvf import HfvfImageProcessor
 
 # transformers' own processors resample by Pillow's numbers
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from ..families.registry import FAMILIES
-from ..families.rows import Family
+from .families.registry import FAMILIES
+from .families.rows import Family
+from .places import ASSETS, PACKAGE
 
-MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
+MODELS_FOLDER = PACKAGE / "models"
 IMAGE_PROCESSOR_REFERENCE = "image_processing_hfvf.HfvfImageProcessor"
 # installed wherever transformers loads an image classifier
 ALLOWED_PACKAGES = frozenset({"torch", "transformers", "huggingface_hub", "numpy", "PIL"})
@@ -115,7 +116,7 @@ def rule_violations(path: Path) -> list[str]:
 # The remote code of every release by its hashes, so that a repository's code can be told before anything runs it.
 
 
-MANIFEST_PATH = Path(__file__).resolve().parents[1] / "assets" / "remote_code_manifest.json"
+MANIFEST_PATH = ASSETS / "remote_code_manifest.json"
 # where a file comes from that no release holds, but the package in hand does
 INSTALLED = "this installation, unreleased"
 
