@@ -353,7 +353,7 @@ def test_results_of_others_stay(folder):
 
 def test_a_picture_that_cannot_be_drawn_changes_nothing(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    for name in [name for name in sys.modules if name.endswith("reporting.pictures")]:
+    for name in [name for name in sys.modules if name.endswith("cards.confusion")]:
         monkeypatch.delitem(sys.modules, name)
     before = content(run)
     with pytest.raises(ImportError, match=r"needs pip install 'hf_vit_family\[training\]'"):

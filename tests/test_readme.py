@@ -69,10 +69,26 @@ def run_blocks(codes: list[str], workplace: tuple[Path, Path], prepare: str = ""
     assert result.returncode == 0, result.stderr[-3000:]
 
 
-def test_python_blocks(workplace):
+# a warning ends the process, by whichever way it comes; other libraries warn when they are imported
+NO_WARNINGS = """
+import logging, warnings
+import timm, torch, transformers
+import hf_vit_family
+
+class Refuse(logging.Handler):
+    def emit(self, record):
+        raise AssertionError(f"{record.name}: {record.getMessage()}")
+
+for name in ("transformers", "hf_vit_family", "huggingface_hub", "torch"):
+    logging.getLogger(name).addHandler(Refuse(logging.WARNING))
+warnings.simplefilter("error")
+"""
+
+
+def test_python_blocks_warn_of_nothing(workplace):
     codes = blocks("python")
     assert len(codes) >= 8
-    run_blocks(codes, workplace)
+    run_blocks(codes, workplace, prepare=NO_WARNINGS)
 
 
 def test_python_blocks_without_the_package(workplace):

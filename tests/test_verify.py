@@ -19,8 +19,8 @@ from hub_server import Handler, serve
 from zoo_models import shown, tiny_model
 
 import hf_vit_family as hfvf
-from hf_vit_family.cli import run
 from hf_vit_family import remote_code
+from hf_vit_family.cli import run
 from hf_vit_family.hub.repository_files import HEAD_BYTES, content_kind
 from hf_vit_family.hub.verification import CODE_LIMIT, verify
 
