@@ -160,7 +160,7 @@ def finetune(context: typer.Context) -> None:
     """Fine-tune a model on your own images, and write a model and a report.
 
     `hf-vit-family finetune --help` lists the options by group. Several processes or machines are started with
-    `accelerate launch -m hf_vit_family.training.finetune`, which takes the same options.
+    `accelerate launch -m hf_vit_family_cli finetune`, which takes the same options.
     """
     from .training.finetune import main as finetune_main
 

@@ -33,11 +33,12 @@ from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment
 from hf_vit_family.acceleration.deployment.formats import openvino_core
 from hf_vit_family.families.registry import VARIANTS
 from hf_vit_family.machine import processor_name
+from hf_vit_family.places import ASSETS
 from hf_vit_family.preprocessing import default_image_processor
 from hf_vit_family.programs import as_program
 
 CHECKPOINTS = ["poolformer_fashion_mnist", "twins_fashion_mnist", "maxvit_fashion_mnist"]
-IMAGES = Path(__file__).resolve().parent.parent / "hf_vit_family" / "assets" / "fashion_mnist"
+IMAGES = ASSETS / "fashion_mnist"
 DTYPES = ("float32", "float16", "int8")
 EAGER = "torch eager"
 WARM_UP = 5  # rounds

@@ -25,6 +25,7 @@ from PIL import Image as PilImage
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
+from hf_vit_family.places import ASSETS
 from hf_vit_family.programs import as_program
 
 SEED = 20170828
@@ -34,7 +35,7 @@ PREFIX = {"train": "train", "test": "t10k"}
 LARGEST_SHARD = 5_000_000
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FEATURES = Features({"image": Image(), "label": ClassLabel(names=list(CLASSES)), "source_index": Value("int32")})
-DESTINATION = Path(__file__).resolve().parent.parent / "hf_vit_family" / "assets" / "fashion_mnist"
+DESTINATION = ASSETS / "fashion_mnist"
 
 
 def read_idx(path: Path) -> np.ndarray:

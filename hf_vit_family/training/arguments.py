@@ -24,7 +24,7 @@ folder for the Hub, and loaded back.
   hf-vit-family finetune --model maxvit_tiny_tf_224.in1k --data PHOTOS
   accelerate launch scripts/finetune.py
   accelerate launch scripts/finetune.py --recipe scripts/recipes/twins_fashion_mnist.yaml --epochs 5
-  accelerate launch -m hf_vit_family.training.finetune --resume"""
+  accelerate launch -m hf_vit_family_cli finetune --resume"""
 
 
 class Parser(argparse.ArgumentParser):
