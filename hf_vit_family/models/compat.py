@@ -1,13 +1,12 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""The release number, plain-sentence helpers, and everything that differs between releases of transformers."""
+"""The release number, plain-sentence helpers, and everything that differs between releases of transformers.
+
+Nothing heavy is imported here: programs read it that do not wait for torch.
+"""
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-# the release number and the sentences serve programs that do not wait for torch
-if TYPE_CHECKING:
-    from torch import nn
+from typing import Any
 
 HFVF_VERSION = "0.1.0"
 
@@ -44,8 +43,8 @@ def unknown_name_message(kind: str, given: str, known: Iterable[str], otherwise:
     return f"Unknown {kind} {given!r}; {otherwise}."
 
 
-def enable_activation_checkpointing(model: "nn.Module") -> None:
-    """Recompute every block's activations in the backward pass instead of keeping them.
+def enable_activation_checkpointing(model: Any) -> None:
+    """Recompute every block's activations of a `PreTrainedModel` in the backward pass instead of keeping them.
 
     transformers 5.23 calls this `activation_checkpointing_enable`; 5.17 has only `gradient_checkpointing_enable`.
     """
@@ -53,7 +52,7 @@ def enable_activation_checkpointing(model: "nn.Module") -> None:
     enable()
 
 
-def disable_activation_checkpointing(model: "nn.Module") -> None:
+def disable_activation_checkpointing(model: Any) -> None:
     """The way back from `enable_activation_checkpointing`."""
     disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
     disable()
