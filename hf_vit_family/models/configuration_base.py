@@ -112,6 +112,11 @@ class HfvfConfig(BackboneConfigMixin, PreTrainedConfig):
         return len(self.depths)
 
     @property
+    def stem_channels(self) -> int:
+        """Channels of the stem's map."""
+        return self.hidden_sizes[0]
+
+    @property
     def hidden_size(self) -> int:
         """Channels of the last stage."""
         return self.hidden_sizes[-1]

@@ -116,6 +116,11 @@ class HfvfMaxVitConfig(HfvfConfig):
             )
 
     @property
+    def stem_channels(self) -> int:
+        """Channels of the stem's map."""
+        return self.stem_hidden_sizes[-1]
+
+    @property
     def window_height_width(self) -> tuple[int, int]:
         """Height and width in tokens of windows and of grid cells."""
         if self.window_size is None:

@@ -1,8 +1,10 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""What the models of all native families share: checks of the input, initialisation, the two kinds of head.
+"""What the models of all native families share: checks of the input, initialisation, the classifier and the backbone.
 
-A family's base model is called `model` inside its heads; it has a `stem`, then `stages` that take and return maps
-(batch, channels, height, width) in channels-last memory, and gives a pooled vector when `add_pooling_layer` is set.
+A family's base model has a `stem`, then `stages` that take and return maps (batch, channels, height, width) in
+channels-last memory, and where `add_pooling_layer` is set a `norm` and a pooled vector. A stage has a `downsample`, or
+None, and `layers`. The base model is called `model` inside the classifier, which ends in a `classifier`, and inside the
+backbone.
 """
 
 import torch
@@ -77,7 +79,27 @@ class HfvfPreTrainedModel(PreTrainedModel):
 
 
 class HfvfImageClassificationMixin:
-    """Forward pass of an image classifier: the pooled vector of `self.model` through `self.classifier`."""
+    """An image classifier: the pooled vector of a base model through dropout and a linear classifier.
+
+    A family's class names it first and its own `...PreTrainedModel` second.
+
+    Attributes:
+        model_class: the family's base model.
+    """
+
+    model_class: type[HfvfPreTrainedModel]
+
+    def __init__(self, config: HfvfConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = self.model_class(config)
+        self.add_head(config.hidden_size)
+        self.post_init()
+
+    def add_head(self, channels: int) -> None:
+        """Make what stands between pooled vectors of `channels` and the logits."""
+        self.dropout = nn.Dropout(self.config.classifier_dropout)
+        self.classifier = nn.Linear(channels, self.config.num_labels)
 
     def compute_logits(self, pooled: torch.Tensor) -> torch.Tensor:
         """(batch, channels) to (batch, num_labels)."""
@@ -112,7 +134,24 @@ class HfvfImageClassificationMixin:
 
 
 class HfvfBackboneMixin(BackboneMixin):
-    """Forward pass of a backbone: the maps of `self.model` that `config.out_features` names."""
+    """A backbone for dense tasks: the maps of a base model that `config.out_features` names.
+
+    A family's class names it first and its own `...PreTrainedModel` second.
+
+    Attributes:
+        model_class: the family's base model.
+        num_features: channels of the stem's map and of each stage's.
+    """
+
+    model_class: type[HfvfPreTrainedModel]
+    # a classifier's checkpoint serves without a word
+    _keys_to_ignore_on_load_unexpected = [r"^model\.norm\.", r"^pre_logits\.", r"^classifier\."]
+
+    def __init__(self, config: HfvfConfig):
+        super().__init__(config)
+        self.num_features = [config.stem_channels, *config.hidden_sizes]
+        self.model = self.model_class(config, add_pooling_layer=False)
+        self.post_init()
 
     @can_return_tuple
     @filter_output_hidden_states

@@ -12,9 +12,7 @@ Shapes: B batch, C channels, H height, W width, N tokens of a window. Maps are (
 tokens (B, H, W, C); one is a view of the other.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -23,32 +21,14 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention import PARTITIONS, HfvfAttention, padding_mask
 from .configuration_maxvit import HfvfMaxVitConfig
-from .layers import (
-    DropPath,
-    Mlp,
-    TanhGelu,
-    activation_layer,
-    attends_to_maps,
-    attention_implementation,
-    dense_memory,
-    drop_path_rates,
-    eager_attention_forward,
-    grid_partition,
-    grid_reverse,
-    is_untouched,
-    merge_heads,
-    pad_to_multiple,
-    padding_mask,
-    window_partition,
-    window_reverse,
-)
+from .layers import DropPath, Mlp, activated, drop_path_rates, passes_of, statistics_once
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 from .relative_position import (
     HfvfRelativePositionMlp,
@@ -63,75 +43,6 @@ def batch_norm(config: HfvfMaxVitConfig, channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
 
 
-def norm_and_activate(norm: nn.Module, activation: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
-    """`activation(norm(hidden_states))`, in place where nobody looks on, as fresh memory is dear for large maps."""
-    normed = norm(hidden_states)
-    if is_untouched(norm, nn.BatchNorm2d) and is_untouched(activation, TanhGelu):
-        memory = dense_memory(normed)
-        if memory is not None:
-            activation.write(memory, memory)
-            return normed
-    return activation(normed)
-
-
-@contextmanager
-def kept_statistics(module: nn.Module) -> Iterator[None]:
-    """The running statistics of a module's BatchNorms stay, and yet it normalises by the batch in training."""
-    norms = [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = norm.num_batches_tracked.clone()
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-
-def is_recomputed() -> bool:
-    """Whether activation checkpointing runs a module a second time, which happens inside the backward pass.
-
-    torch.compile recomputes what it checkpoints without repeating side effects.
-    """
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-
-
-# TensorFlow's "SAME" pads an odd side of a map by one at both ends and an even side at its end alone, which torch's
-# convolution cannot be told: it is given a padded map. A depthwise kernel on a CPU gets a row or column of zeros in
-# front instead, and padding at both ends: the same sums without a copy of the map, which takes up to five times longer.
-
-
-def pad_same(hidden_states: torch.Tensor) -> torch.Tensor:
-    """A map (B, C, H, W) padded as "SAME" does for a 3x3 convolution of stride 2."""
-    return F.pad(hidden_states, (hidden_states.shape[3] % 2, 1, hidden_states.shape[2] % 2, 1))
-
-
-def kernel_same(weight: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
-    """A 3x3 kernel that does the same for an unpadded map where a convolution of stride 2 pads every side by one."""
-    return F.pad(weight, (1 - hidden_states.shape[3] % 2, 0, 1 - hidden_states.shape[2] % 2, 0))
-
-
-def convolve_same(convolution: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
-    """A 3x3 convolution of stride 2 that does not pad by itself, with "SAME" padding.
-
-    Returns:
-        (B, C', ceil(H / 2), ceil(W / 2)).
-    """
-    by_kernel = (
-        is_untouched(convolution, nn.Conv2d)
-        and convolution.groups > 1
-        and hidden_states.device.type == convolution.weight.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-    )
-    if by_kernel:
-        kernel = kernel_same(convolution.weight, hidden_states)
-        return F.conv2d(hidden_states, kernel, convolution.bias, stride=2, padding=1, groups=convolution.groups)
-    return convolution(pad_same(hidden_states))
-
-
 class HfvfMaxVitStem(nn.Module):
     """Two 3x3 convolutions, the first of stride 2. Source: "MaxViT", table 1."""
 
@@ -142,14 +53,13 @@ class HfvfMaxVitStem(nn.Module):
         padding = 0 if self.same else 1
         self.conv1 = nn.Conv2d(config.num_channels, channels, 3, stride=2, padding=padding, bias=config.stem_bias)
         self.norm1 = batch_norm(config, channels)
-        self.activation1 = activation_layer(config.conv_act)
+        self.activation1 = ACT2FN[config.conv_act]
         self.conv2 = nn.Conv2d(channels, out_channels, 3, padding=1, bias=config.stem_bias)
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
-        with kept_statistics(self) if is_recomputed() else nullcontext():
-            hidden_states = convolve_same(self.conv1, pixel_values) if self.same else self.conv1(pixel_values)
-            return self.conv2(norm_and_activate(self.norm1, self.activation1, hidden_states))
+    def forward(self, pixel_values: torch.Tensor, passes: Iterator[int] | None = None) -> torch.Tensor:
+        """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2)); `passes` is for `statistics_once`."""
+        with statistics_once(self, passes):
+            return self.conv2(activated(self.conv1, pixel_values, self.activation1, self.norm1, self.same))
 
 
 class HfvfMaxVitSqueezeExcitation(nn.Module):
@@ -204,7 +114,7 @@ class HfvfMaxVitMBConv(nn.Module):
         self.pre_norm = batch_norm(config, channels)
         self.conv1 = nn.Conv2d(channels, inner_channels, 1, bias=False)
         self.norm1 = batch_norm(config, inner_channels)
-        self.activation1 = activation_layer(config.conv_act)
+        self.activation1 = ACT2FN[config.conv_act]
         self.same = stride > 1 and config.conv_padding == "same"
         self.conv2 = nn.Conv2d(
             inner_channels,
@@ -216,55 +126,29 @@ class HfvfMaxVitMBConv(nn.Module):
             bias=False,
         )
         self.norm2 = batch_norm(config, inner_channels)
-        self.activation2 = activation_layer(config.conv_act)
+        self.activation2 = ACT2FN[config.conv_act]
         self.squeeze_excitation = HfvfMaxVitSqueezeExcitation(inner_channels, max(squeezed_channels, 1))
         self.conv3 = nn.Conv2d(inner_channels, out_channels, 1, bias=config.conv_bias)
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
-        with kept_statistics(self) if is_recomputed() else nullcontext():
-            residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
-            hidden_states = self.conv1(self.pre_norm(hidden_states))
-            hidden_states = self.depthwise(norm_and_activate(self.norm1, self.activation1, hidden_states))
-            hidden_states = norm_and_activate(self.norm2, self.activation2, hidden_states)
-            hidden_states = self.conv3(self.squeeze_excitation(hidden_states))
-            return residual + self.drop_path(hidden_states)
-
-    def depthwise(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """The convolution of each channel by itself, (B, C, H, W) to (B, C, H / stride, W / stride).
-
-        Autocast leaves it in fp32 when a CPU trains it: oneDNN has no fast bf16 kernel for the gradient of one of
-        stride 2, with which a training step of a small MaxViT took more than twice as long.
-        """
-        convolve = partial(convolve_same, self.conv2) if self.same else self.conv2
-        on_cpu = hidden_states.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        halved = any(parameter.dtype != torch.float32 for parameter in self.conv2.parameters())
-        if not on_cpu or not torch.is_grad_enabled() or halved:
-            return convolve(hidden_states)
-        with torch.autocast("cpu", enabled=False):
-            return convolve(hidden_states.float())
+        residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
+        hidden_states = activated(self.conv1, self.pre_norm(hidden_states), self.activation1, self.norm1)
+        hidden_states = activated(self.conv2, hidden_states, self.activation2, self.norm2, self.same)
+        hidden_states = self.conv3(self.squeeze_excitation(hidden_states))
+        return residual + self.drop_path(hidden_states)
 
 
-class HfvfMaxVitAttention(nn.Module):
-    """Attention of the tokens of each window to one another, with a relative position bias.
+class HfvfMaxVitAttention(HfvfAttention):
+    """Attention inside each window or grid cell, with a relative position bias.
 
     Source: "MaxViT", section 3.1 and 3.2.
     """
 
-    def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int):
-        super().__init__()
-        self.config = config
-        self.head_size = config.attention_head_size
-        self.scaling = self.head_size**-0.5
-        self.attention_dropout = config.attention_dropout
-        self.is_causal = False
-        self.q_proj = nn.Linear(channels, channels)
-        self.k_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.o_proj = nn.Linear(channels, out_channels)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.window = window = config.window_height_width
+    def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, axis: str):
+        window = config.window_height_width
+        super().__init__(config, channels, config.attention_head_size, axis, window, out_channels)
         num_heads = channels // self.head_size
         if config.relative_position == "mlp":
             self.relative_position = HfvfRelativePositionMlp(
@@ -277,57 +161,17 @@ class HfvfMaxVitAttention(nn.Module):
 
     def forward(
         self,
-        windows: torch.Tensor,
+        tokens: torch.Tensor,
         positions: tuple[torch.Tensor, torch.Tensor | None],
-        mask: torch.Tensor | None,
-        map_layout: dict | None = None,
+        mask: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend inside each window.
+        """(B, H, W, C) to (B, H, W, C'), and the weights (B * windows, heads, N, N).
 
-        Args:
-            windows: (B * windows, N, C), or a map (B, H, W, C) where `takes_maps`.
-            positions: `relative_position_index` and, for "mlp", `relative_log_coordinates` of the window.
-            mask: (B * windows, 1, 1, N), True at real keys, or None where nothing was padded.
-            map_layout: keyword arguments that tell the attention function how windows lie in a map.
-
-        Returns:
-            The output (B * windows, N, C') or (B, H, W, C'), and the weights (B * windows, heads, N, N) where eager
-            attention computed them.
+        `positions` are `relative_position_index` and, for "mlp", `relative_log_coordinates` of the window; `mask` is
+        `padding_mask` of the map, None where it needs no padding.
         """
-        implementation, attention = self.attention_function(windows, mask, kwargs)
-        query = self.split_heads(self.q_proj(windows))
-        bias = self.relative_position(*positions).to(query.dtype)
-        if "flex" in implementation:  # it indexes the bias by window
-            bias = bias.expand(query.shape[0], -1, -1, -1)
-        output, weights = attention(
-            self,
-            query,
-            self.split_heads(self.k_proj(windows)),
-            self.split_heads(self.v_proj(windows)),
-            mask,
-            scaling=self.scaling,
-            dropout=self.attention_dropout if self.training else 0.0,
-            position_bias=bias,
-            **(map_layout or {}),
-        )
-        return self.dropout(self.o_proj(merge_heads(output))), weights
-
-    def attention_function(self, keys: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> tuple[str, Callable]:
-        """Name and function of what the attention interface has for a call with these keyword arguments."""
-        implementation = attention_implementation(self.config, kwargs, keys, masked=mask is not None)
-        return implementation, ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
-
-    def takes_maps(self, tokens: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> bool:
-        """Whether the attention function of this call reads windows straight out of a map (B, H, W, C)."""
-        _, attention = self.attention_function(tokens, mask, kwargs)
-        dropout = self.attention_dropout if self.training else 0.0
-        return attends_to_maps(attention, tokens, self.window, self.head_size, dropout)
-
-    def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
-        heads = tokens.view(*tokens.shape[:-1], tokens.shape[-1] // self.head_size, self.head_size)
-        return heads.transpose(1, 2) if tokens.ndim == 3 else heads
+        return super().forward(tokens, mask, self.relative_position(*positions), **kwargs)
 
 
 class HfvfMaxVitTransformer(nn.Module):
@@ -340,10 +184,9 @@ class HfvfMaxVitTransformer(nn.Module):
     def __init__(self, config: HfvfMaxVitConfig, channels: int, axes: tuple[str, ...], drop_path_rate: float):
         super().__init__()
         self.axes = axes
-        self.window = config.window_height_width
         self.norm1 = nn.LayerNorm(channels, eps=config.layer_norm_eps)
         self.attention = nn.ModuleDict(
-            {axis: HfvfMaxVitAttention(config, channels, channels // len(axes)) for axis in axes}
+            {axis: HfvfMaxVitAttention(config, channels, channels // len(axes), axis) for axis in axes}
         )
         self.norm2 = nn.LayerNorm(channels, eps=config.layer_norm_eps)
         self.mlp = Mlp(channels, int(channels * config.mlp_ratio), config.hidden_act, config.hidden_dropout_prob)
@@ -362,21 +205,10 @@ class HfvfMaxVitTransformer(nn.Module):
     ) -> torch.Tensor:
         """(B, H, W, C) to (B, H, W, C); `masks` holds the `padding_mask` of each kind of window."""
         normed = self.norm1(tokens)
-        mixed = [self.attend(axis, normed, positions, masks[axis], **kwargs) for axis in self.axes]
+        mixed = [self.attention[axis](normed, positions, masks[axis], **kwargs)[0] for axis in self.axes]
         mixed = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
         tokens = tokens + self.branch(mixed, self.layer_scale1)
         return tokens + self.branch(self.mlp(self.norm2(tokens)), self.layer_scale2)
-
-    def attend(self, axis: str, tokens: torch.Tensor, positions: tuple, mask: torch.Tensor | None, **kwargs):
-        """Cut a map (B, H, W, C) into windows or grid cells, attend, and put it together again."""
-        partition, reverse = (window_partition, window_reverse) if axis == "window" else (grid_partition, grid_reverse)
-        if self.attention[axis].takes_maps(tokens, mask, kwargs):
-            layout = {"window": self.window, "layout": axis}
-            return self.attention[axis](tokens, positions, None, layout, **kwargs)[0]
-        batch, height, width, _ = tokens.shape
-        padded = pad_to_multiple(tokens, self.window)
-        windows, _ = self.attention[axis](partition(padded, self.window), positions, mask, **kwargs)
-        return reverse(windows, self.window, padded.shape[1], padded.shape[2], batch)[:, :height, :width]
 
     def branch(self, branch: torch.Tensor, layer_scale: torch.Tensor | None) -> torch.Tensor:
         """The branch scaled, and dropped at random."""
@@ -410,10 +242,18 @@ class HfvfMaxVitLayer(GradientCheckpointingLayer):
             [HfvfMaxVitTransformer(config, out_channels, names, drop_path_rate) for names in axes]
         )
 
-    def forward(self, hidden_states: torch.Tensor, positions: tuple, masks: dict, **kwargs) -> torch.Tensor:
-        """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
-        for conv in self.convs:
-            hidden_states = conv(hidden_states)
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        positions: tuple,
+        masks: dict,
+        passes: Iterator[int] | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up; `passes` is for `statistics_once`."""
+        with statistics_once(self, passes):
+            for conv in self.convs:
+                hidden_states = conv(hidden_states)
         tokens = hidden_states.permute(0, 2, 3, 1)
         for transformer in self.transformers:
             tokens = transformer(tokens, positions, masks, **kwargs)
@@ -425,6 +265,7 @@ class HfvfMaxVitStage(nn.Module):
 
     def __init__(self, config: HfvfMaxVitConfig, stage: int, rates: list[float]):
         super().__init__()
+        self.downsample = None
         self.window = config.window_height_width
         channels = config.hidden_sizes[stage - 1] if stage > 0 else config.stem_hidden_sizes[-1]
         out_channels = config.hidden_sizes[stage]
@@ -443,10 +284,10 @@ class HfvfMaxVitStage(nn.Module):
         size = ((height + 1) // 2, (width + 1) // 2)
         masks = {
             axis: padding_mask(*size, self.window, batch, partition, hidden_states.device)
-            for axis, partition in (("window", window_partition), ("grid", grid_partition))
+            for axis, (partition, _) in PARTITIONS.items()
         }
         for layer in self.layers:
-            hidden_states = layer(hidden_states, positions, masks, **kwargs)
+            hidden_states = layer(hidden_states, positions, masks, passes_of(self), **kwargs)
         return hidden_states
 
 
@@ -455,7 +296,7 @@ class HfvfMaxVitPreTrainedModel(HfvfPreTrainedModel):
 
     config: HfvfMaxVitConfig
     _no_split_modules = ["HfvfMaxVitLayer", "HfvfMaxVitStem"]
-    _can_record_outputs = {"hidden_states": HfvfMaxVitStage, "attentions": HfvfMaxVitAttention}
+    _can_record_outputs = {"hidden_states": HfvfMaxVitStage, "attentions": HfvfAttention}
     _supports_sdpa = True
     _supports_flash_attn = False  # its kernels take no bias
     _supports_flex_attn = True
@@ -516,7 +357,8 @@ class HfvfMaxVitModel(HfvfMaxVitPreTrainedModel):
         Raises:
             ValueError: `pixel_values` is missing, or of the wrong rank, dtype, number of channels or size.
         """
-        hidden_states = self.stem(self.check_pixel_values(pixel_values, self.stem.conv1.weight.dtype))
+        pixel_values = self.check_pixel_values(pixel_values, self.stem.conv1.weight.dtype)
+        hidden_states = self.stem(pixel_values, passes_of(self))
         window, device = self.config.window_height_width, hidden_states.device
         coordinates = relative_log_coordinates(window, device) if self.config.relative_position == "mlp" else None
         positions = (relative_position_index(window, device), coordinates)
@@ -534,16 +376,13 @@ class HfvfMaxVitModel(HfvfMaxVitPreTrainedModel):
 class HfvfMaxVitForImageClassification(HfvfImageClassificationMixin, HfvfMaxVitPreTrainedModel):
     """MaxViT with a linear classifier on the pooled vector, behind a tanh layer where `head_hidden_size` is set."""
 
-    def __init__(self, config: HfvfMaxVitConfig):
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.model = HfvfMaxVitModel(config)
-        self.pre_logits = None
-        if config.head_hidden_size is not None:
-            self.pre_logits = nn.Linear(config.hidden_size, config.head_hidden_size)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.head_hidden_size or config.hidden_size, config.num_labels)
-        self.post_init()
+    model_class = HfvfMaxVitModel
+
+    def add_head(self, channels: int) -> None:
+        """The tanh layer, then the classifier."""
+        hidden_size = self.config.head_hidden_size
+        self.pre_logits = None if hidden_size is None else nn.Linear(channels, hidden_size)
+        super().add_head(hidden_size or channels)
 
     def compute_logits(self, pooled: torch.Tensor) -> torch.Tensor:
         """(batch, channels) to (batch, num_labels)."""
@@ -553,13 +392,7 @@ class HfvfMaxVitForImageClassification(HfvfImageClassificationMixin, HfvfMaxVitP
 class HfvfMaxVitBackbone(HfvfBackboneMixin, HfvfMaxVitPreTrainedModel):
     """MaxViT as a backbone: the maps of chosen stages."""
 
-    _keys_to_ignore_on_load_unexpected = [r"^model\.norm\.", r"^pre_logits\.", r"^classifier\."]
-
-    def __init__(self, config: HfvfMaxVitConfig):
-        super().__init__(config)
-        self.num_features = [config.stem_hidden_sizes[-1], *config.hidden_sizes]
-        self.model = HfvfMaxVitModel(config, add_pooling_layer=False)
-        self.post_init()
+    model_class = HfvfMaxVitModel
 
 
 __all__ = [

@@ -20,7 +20,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_poolformer import HfvfPoolFormerConfig
-from .layers import DropPath, drop_path_rates
+from .layers import DropPath, activated, drop_path_rates, norm_over_channels
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 
 
@@ -30,11 +30,6 @@ def group_norm(channels: int, eps: float, bias: bool = True) -> nn.GroupNorm:
     if not bias:
         norm.register_parameter("bias", None)  # torch 2.11 has no argument for it
     return norm
-
-
-def norm_over_channels(norm: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
-    """A LayerNorm over the channels of a map (B, C, H, W)."""
-    return norm(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class HfvfPoolFormerStarReLU(nn.Module):
@@ -63,7 +58,7 @@ class HfvfPoolFormerMlp(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
-        hidden_states = self.dropout(self.activation(self.fc1(hidden_states)))
+        hidden_states = self.dropout(activated(self.fc1, hidden_states, self.activation))
         return self.dropout(self.fc2(hidden_states))
 
 
@@ -72,10 +67,17 @@ class HfvfPoolFormerPooling(nn.Module):
 
     Source: "MetaFormer Is Actually What You Need for Vision", section 3.2, equation 4. Positions outside the map do
     not count.
+
+    Attributes:
+        layout, window, shift, reduction: as an attention layer states them; the window moves with its token.
     """
 
     def __init__(self, pool_size: int):
         super().__init__()
+        self.layout = "pooling"
+        self.window = (pool_size, pool_size)
+        self.shift = 0
+        self.reduction = None
         self.pool = nn.AvgPool2d(pool_size, stride=1, padding=pool_size // 2, count_include_pad=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -265,26 +267,14 @@ class HfvfPoolFormerModel(HfvfPoolFormerPreTrainedModel):
 class HfvfPoolFormerForImageClassification(HfvfImageClassificationMixin, HfvfPoolFormerPreTrainedModel):
     """PoolFormer with a linear classifier on the pooled vector."""
 
-    def __init__(self, config: HfvfPoolFormerConfig):
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.model = HfvfPoolFormerModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+    model_class = HfvfPoolFormerModel
 
 
 class HfvfPoolFormerBackbone(HfvfBackboneMixin, HfvfPoolFormerPreTrainedModel):
     """PoolFormer as a backbone: the maps of chosen stages."""
 
+    model_class = HfvfPoolFormerModel
     has_attentions = False
-    _keys_to_ignore_on_load_unexpected = [r"^model\.norm\.", r"^classifier\."]
-
-    def __init__(self, config: HfvfPoolFormerConfig):
-        super().__init__(config)
-        self.num_features = [config.hidden_sizes[0], *config.hidden_sizes]
-        self.model = HfvfPoolFormerModel(config, add_pooling_layer=False)
-        self.post_init()
 
 
 __all__ = [

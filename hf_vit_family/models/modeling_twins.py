@@ -15,151 +15,54 @@ is channels-last memory of the (B, C, H, W) that stages take and return.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention import HfvfAttention, padding_mask
 from .configuration_twins import HfvfTwinsConfig
-from .layers import (
-    DropPath,
-    Mlp,
-    attends_to_maps,
-    attention_implementation,
-    drop_path_rates,
-    eager_attention_forward,
-    merge_heads,
-    pad_to_multiple,
-    padding_mask,
-    window_partition,
-    window_reverse,
-)
+from .layers import DropPath, Mlp, drop_path_rates
 from .modeling_base import HfvfBackboneMixin, HfvfImageClassificationMixin, HfvfPreTrainedModel
 
 
-class HfvfTwinsAttention(nn.Module):
-    """Projections and attention over rows of tokens; the two kinds of attention choose the rows.
-
-    Source: "Twins", section 3.2, on Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
-    """
-
-    def __init__(self, config: HfvfTwinsConfig, stage: int):
-        super().__init__()
-        channels = config.hidden_sizes[stage]
-        self.config = config
-        self.head_size = channels // config.num_attention_heads[stage]
-        self.scaling = self.head_size**-0.5
-        self.attention_dropout = config.attention_dropout
-        self.is_causal = False
-        self.q_proj = nn.Linear(channels, channels)
-        self.k_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.o_proj = nn.Linear(channels, channels)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def attend(
-        self,
-        queries: torch.Tensor,
-        keys: torch.Tensor,
-        mask: torch.Tensor | None,
-        map_layout: dict | None = None,
-        **kwargs,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attention of each row of queries to the row of keys beside it, or inside the windows of a map.
-
-        Args:
-            queries: (rows, Q, C), or a map (B, H, W, C).
-            keys: (rows, K, C), or the map.
-            mask: (rows, 1, 1, K), True at the keys that count, or None where all do.
-            map_layout: keyword arguments that tell the attention function how windows lie in a map.
-
-        Returns:
-            The output in the shape of the queries, and the weights (rows, heads, Q, K) where eager attention computed
-            them.
-        """
-        attention = self.attention_function(keys, mask, kwargs)
-        output, weights = attention(
-            self,
-            self.split_heads(self.q_proj(queries)),
-            self.split_heads(self.k_proj(keys)),
-            self.split_heads(self.v_proj(keys)),
-            mask,
-            scaling=self.scaling,
-            dropout=self.attention_dropout if self.training else 0.0,
-            **(map_layout or {}),
-        )
-        return self.dropout(self.o_proj(merge_heads(output))), weights
-
-    def attention_function(self, keys: torch.Tensor, mask: torch.Tensor | None, kwargs: dict) -> Callable:
-        """What the attention interface has for a call with these keyword arguments."""
-        implementation = attention_implementation(self.config, kwargs, keys, masked=mask is not None)
-        return ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
-
-    def split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(rows, N, C) to (rows, heads, N, C / heads), a map to (B, H, W, heads, C / heads), without a copy."""
-        heads = tokens.view(*tokens.shape[:-1], tokens.shape[-1] // self.head_size, self.head_size)
-        return heads.transpose(1, 2) if tokens.ndim == 3 else heads
-
-
-class HfvfTwinsGlobalAttention(HfvfTwinsAttention):
+class HfvfTwinsGlobalAttention(HfvfAttention):
     """Global sub-sampled attention: all tokens attend to a map reduced by a strided convolution.
 
     Source: "Twins", section 3.2; "Pyramid Vision Transformer", section 3.3.
     """
 
     def __init__(self, config: HfvfTwinsConfig, stage: int):
-        super().__init__(config, stage)
         channels, reduction = config.hidden_sizes[stage], config.key_reductions[stage]
-        self.reduction = self.norm = None
+        super().__init__(config, channels, channels // config.num_attention_heads[stage])
+        self.norm = None
         if reduction > 1:
+            self.layout = "reduced"
             self.reduction = nn.Conv2d(channels, channels, reduction, stride=reduction)
             self.norm = nn.LayerNorm(channels, eps=config.embedding_norm_eps)
 
-    def forward(
-        self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(B, H, W, C) to (B, H, W, C), and the weights (B, heads, H * W, keys); `mask` is for windows only."""
-        keys = tokens
-        if self.reduction is not None:
-            keys = self.norm(self.reduction(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        output, weights = self.attend(tokens.flatten(1, 2), keys.flatten(1, 2), None, **kwargs)
-        return output.view(tokens.shape), weights
+    def reduce(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, C) to (B, H / reduction, W / reduction, C), rounded down."""
+        if self.reduction is None:
+            return tokens
+        return self.norm(self.reduction(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
-class HfvfTwinsLocalAttention(HfvfTwinsAttention):
+class HfvfTwinsLocalAttention(HfvfAttention):
     """Locally grouped attention: every window of tokens attends to itself.
 
     Source: "Twins", section 3.2.
     """
 
     def __init__(self, config: HfvfTwinsConfig, stage: int):
-        super().__init__(config, stage)
-        self.window = (config.window_sizes[stage],) * 2
-
-    def forward(
-        self, tokens: torch.Tensor, mask: torch.Tensor | None = None, **kwargs
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(B, H, W, C) to (B, H, W, C), and the weights (B * windows, heads, N, N).
-
-        `mask` is `padding_mask` of the map, None where it needs no padding.
-        """
-        dropout = self.attention_dropout if self.training else 0.0
-        if attends_to_maps(self.attention_function(tokens, mask, kwargs), tokens, self.window, self.head_size, dropout):
-            return self.attend(tokens, tokens, None, {"window": self.window, "layout": "window"}, **kwargs)
-        batch, height, width, _ = tokens.shape
-        padded = pad_to_multiple(tokens, self.window)
-        windows = window_partition(padded, self.window)
-        output, weights = self.attend(windows, windows, mask, **kwargs)
-        output = window_reverse(output, self.window, padded.shape[1], padded.shape[2], batch)
-        return output[:, :height, :width], weights
+        channels, side = config.hidden_sizes[stage], config.window_sizes[stage]
+        super().__init__(config, channels, channels // config.num_attention_heads[stage], "window", (side, side))
 
 
 class HfvfTwinsLayer(GradientCheckpointingLayer):
@@ -245,7 +148,7 @@ class HfvfTwinsPreTrainedModel(HfvfPreTrainedModel):
 
     config: HfvfTwinsConfig
     _no_split_modules = ["HfvfTwinsLayer", "HfvfTwinsPatchEmbedding"]
-    _can_record_outputs = {"hidden_states": HfvfTwinsStage, "attentions": HfvfTwinsAttention}
+    _can_record_outputs = {"hidden_states": HfvfTwinsStage, "attentions": HfvfAttention}
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -317,25 +220,13 @@ class HfvfTwinsModel(HfvfTwinsPreTrainedModel):
 class HfvfTwinsForImageClassification(HfvfImageClassificationMixin, HfvfTwinsPreTrainedModel):
     """Twins with a linear classifier on the averaged, normalised last map."""
 
-    def __init__(self, config: HfvfTwinsConfig):
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.model = HfvfTwinsModel(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+    model_class = HfvfTwinsModel
 
 
 class HfvfTwinsBackbone(HfvfBackboneMixin, HfvfTwinsPreTrainedModel):
     """Twins as a feature extractor for dense tasks; `config.out_features` names the maps."""
 
-    _keys_to_ignore_on_load_unexpected = (r"^model\.norm\.", r"^classifier\.")
-
-    def __init__(self, config: HfvfTwinsConfig):
-        super().__init__(config)
-        self.model = HfvfTwinsModel(config, add_pooling_layer=False)
-        self.num_features = [config.hidden_sizes[0], *config.hidden_sizes]
-        self.post_init()
+    model_class = HfvfTwinsModel
 
 
 __all__ = ["HfvfTwinsBackbone", "HfvfTwinsForImageClassification", "HfvfTwinsModel", "HfvfTwinsPreTrainedModel"]
