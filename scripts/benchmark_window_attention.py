@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
 
 from hf_vit_family.acceleration.window_attention import window_attention
-from hf_vit_family.models.layers import grid_partition, grid_reverse, window_partition, window_reverse
+from hf_vit_family.models.attention import grid_partition, grid_reverse, window_partition, window_reverse
 from hf_vit_family.programs import as_program
 
 HEAD_SIZE = 32

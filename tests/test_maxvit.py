@@ -7,18 +7,17 @@ import timm
 import torch
 from families import SPECS, images, randomise
 from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import hf_vit_family as hfvf
-from hf_vit_family.models.layers import (
-    TanhGelu,
+from hf_vit_family.models.attention import (
     grid_partition,
     grid_reverse,
     padding_mask,
     window_partition,
     window_reverse,
 )
-from hf_vit_family.models.modeling_maxvit import HfvfMaxVitMBConv, HfvfMaxVitPreTrainedModel, norm_and_activate
+from hf_vit_family.models.modeling_maxvit import HfvfMaxVitPreTrainedModel
 from hf_vit_family.models.relative_position import relative_log_coordinates, relative_position_index
 
 SPEC = SPECS["maxvit"]
@@ -79,7 +78,7 @@ def test_padded_windows_and_grids_equal_their_real_tokens_alone(name, size):
         (axis,) = transformer.axes
         mask = padding_mask(height, width, WINDOW, 1, partition)
         with torch.inference_mode():
-            output = transformer.attend(axis, tokens, positions, mask)[0]
+            output = transformer.attention[axis](tokens, positions, mask)[0][0]
             expected = torch.full_like(output, float("nan"))
             for i in range(steps[0]):
                 for j in range(steps[1]):
@@ -132,46 +131,34 @@ def test_relative_positions():
     assert relative_log_coordinates((2, 3))[7].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_tanh_gelu_equals_torchs(dtype):
-    tokens = torch.linspace(-8, 8, 4001, dtype=torch.float64).to(dtype)
-    expected = torch.nn.functional.gelu(tokens, approximate="tanh")
-    with torch.inference_mode():
-        torch.testing.assert_close(TanhGelu()(tokens), expected)
-    tokens.requires_grad_()
-    (gradient,) = torch.autograd.grad(TanhGelu()(tokens).sum(), tokens)
-    (reference,) = torch.autograd.grad(torch.nn.functional.gelu(tokens, approximate="tanh").sum(), tokens)
-    torch.testing.assert_close(gradient, reference)
-
-
-def test_a_checkpointed_batch_counts_once_in_the_statistics():
-    config = hfvf.create_model(SPEC.small, **SPEC.tiny).config
-    block = randomise(HfvfMaxVitMBConv(config, 3, 3, 2, 0.0)).train()
-    twin = copy.deepcopy(block)
-    pixel_values = images(2, (8, 8))
-    block(pixel_values).sum().backward()
-    checkpoint(twin, pixel_values, use_reentrant=False).sum().backward()
-    assert twin.norm1.num_batches_tracked == 1 and twin.norm1.momentum == config.batch_norm_momentum
-    for (name, one), (_, other) in zip(block.named_buffers(), twin.named_buffers(), strict=True):
-        assert torch.equal(one, other), name
-    for (name, one), (_, other) in zip(block.named_parameters(), twin.named_parameters(), strict=True):
+@pytest.mark.parametrize("way", ["transformers", "reentrant", "wrapped"])
+def test_a_checkpointed_batch_counts_once_in_the_statistics(way):
+    """By transformers' switch, both of torch's implementations, and the wrapper that FSDP puts around layers."""
+    model = randomise(hfvf.create_model(SPEC.small, **SPEC.tiny)).train()
+    twin, pixel_values = copy.deepcopy(model), images(2, SPEC.tiny_size)
+    if way == "wrapped":
+        for module in (twin.model, *(stage.layers for stage in twin.model.stages)):
+            for name in ("stem",) if module is twin.model else list(dict(module.named_children())):
+                setattr(module, name, checkpoint_wrapper(getattr(module, name)))
+    else:
+        getattr(twin, "activation_checkpointing_enable", twin.gradient_checkpointing_enable)(
+            {"use_reentrant": way == "reentrant"}
+        )
+    repeated = []
+    count = twin.model.stages[0].layers[0].convs[0].norm1.register_forward_hook(lambda *call: repeated.append(call))
+    model(pixel_values).logits.sum().backward()
+    twin(pixel_values).logits.sum().backward()
+    count.remove()
+    assert len(repeated) == 2, "the layer was not recomputed"
+    for (name, one), (_, other) in zip(model.named_buffers(), twin.named_buffers(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)  # without gradients GELU is computed in another way
+    for (name, one), (_, other) in zip(model.named_parameters(), twin.named_parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, msg=name)
-
-
-@pytest.mark.parametrize("hooked", [False, True])
-def test_activation_in_place_leaves_alone_what_others_see(hooked):
-    norm, gelu = randomise(nn.BatchNorm2d(4)).eval(), TanhGelu()
-    hidden_states = torch.randn(2, 4, 5, 5).to(memory_format=torch.channels_last)
-    before, seen = hidden_states.clone(), []
-    if hooked:
-        norm.register_forward_hook(lambda module, given, output: seen.append(output))
-    with torch.inference_mode():
-        given = norm_and_activate(norm, gelu, hidden_states)
-        expected = norm(hidden_states)
-    assert torch.equal(hidden_states, before)
-    torch.testing.assert_close(given, nn.functional.gelu(expected, approximate="tanh"))
-    if hooked:
-        assert torch.equal(seen[0], expected)
+    assert all(
+        module.momentum == model.config.batch_norm_momentum
+        for module in twin.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    )
 
 
 def test_windows_follow_the_image_size_at_construction():

@@ -1,6 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Models are made of torch's own layers, or of layers that tools can make, trace and replace as they do torch's."""
 
+import ast
 import copy
 import importlib
 import inspect
@@ -8,6 +9,7 @@ import io
 import math
 import pickle
 import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +62,39 @@ OWN = own_layers()
 def test_the_models_files_extend_no_layer_of_torchs():
     assert OWN, "the walk finds nothing"
     assert not [kind for kind in OWN if kind.__module__.startswith(models.__name__)]
+
+
+PRIVATE = {
+    name
+    for kind in (nn.Module(), nn.Linear(1, 1), torch.zeros(1), torch.autograd.Function)
+    for name in dir(kind)
+    if name.startswith("_") and not name.startswith("__")
+}
+
+
+def private_names_of_torch(text: str) -> list[str]:
+    """Names of torch in a file that begin with an underscore, as attributes, imports and strings."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            names = names if isinstance(node, ast.Import) else [f"{node.module}.{name}" for name in names]
+            found += [name for name in names if name.startswith("torch.") and "._" in name]
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            source = ast.unparse(node)
+            if node.attr in PRIVATE or source.partition(".")[0] in ("torch", "nn", "F"):
+                found.append(source)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PRIVATE:
+            found.append(node.value)
+    return found
+
+
+def test_the_models_files_use_no_private_name_of_torch():
+    for text in ("torch._C._x()", "from torch._C import x", "layer._forward_hooks", 'getattr(layer, "_buffers")'):
+        assert private_names_of_torch(text)
+    files = list(Path(models.__file__).parent.glob("*.py"))
+    assert len(files) > 10
+    assert {file.name: names for file in files if (names := private_names_of_torch(file.read_text()))} == {}
 
 
 @pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)

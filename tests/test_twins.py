@@ -14,7 +14,7 @@ import hf_vit_family as hfvf
 from hf_vit_family import HfvfTwinsConfig
 from hf_vit_family.conversion import timm_to_native
 from hf_vit_family.models import modeling_twins
-from hf_vit_family.models.layers import attention_implementation, padding_mask
+from hf_vit_family.models.attention import attention_implementation, padding_mask
 from hf_vit_family.models.modeling_twins import HfvfTwinsLocalAttention
 
 SPEC = SPECS["twins"]

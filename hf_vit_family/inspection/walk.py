@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from ..models.layers import grid_partition, grid_reverse, pad_to_multiple, window_partition, window_reverse
+from ..models.attention import grid_partition, grid_reverse, pad_to_multiple, window_partition, window_reverse
 
 
 class Walk:

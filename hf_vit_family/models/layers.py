@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from .cpu import activate, convolve, in_parts
+from .cpu import activate, convolve, in_parts, is_untouched
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
@@ -73,9 +73,9 @@ def activated(
     if norm is None and hasattr(layer, "then"):
         return layer.then(hidden_states, activation, same)
     hidden_states = convolve(layer, hidden_states, same)
-    return (
-        activate(activation, hidden_states, layer) if norm is None else activate(activation, norm(hidden_states), norm)
-    )
+    if norm is not None:
+        hidden_states = norm(hidden_states)
+    return activate(activation, hidden_states, fresh=is_untouched(norm or layer, nn.Linear, nn.Conv2d, nn.BatchNorm2d))
 
 
 class Mlp(nn.Module):

@@ -5,6 +5,10 @@ A family's base model has a `stem`, then `stages` that take and return maps (bat
 channels-last memory, and where `add_pooling_layer` is set a `norm` and a pooled vector. A stage has a `downsample`, or
 None, and `layers`. The base model is called `model` inside the classifier, which ends in a `classifier`, and inside the
 backbone.
+
+A layer's `folds` tells what inference needs no longer compute: pairs of names in the order they run, one of which goes
+into the weights of the other. It is a convolution and the BatchNorm in front or behind, a projection (or several, whose
+outputs lie side by side) and the layer scale behind it, or a convolution and the residual around it.
 """
 
 import torch

@@ -46,6 +46,8 @@ def batch_norm(config: HfvfMaxVitConfig, channels: int) -> nn.BatchNorm2d:
 class HfvfMaxVitStem(nn.Module):
     """Two 3x3 convolutions, the first of stride 2. Source: "MaxViT", table 1."""
 
+    folds = (("conv1", "norm1"),)
+
     def __init__(self, config: HfvfMaxVitConfig):
         super().__init__()
         channels, out_channels = config.stem_hidden_sizes
@@ -105,6 +107,8 @@ class HfvfMaxVitMBConv(nn.Module):
     Source: "MaxViT", section 3.2 and appendix A; Sandler et al., "MobileNetV2" (2018); Tan and Le, "EfficientNet"
     (2019).
     """
+
+    folds = (("pre_norm", "conv1"), ("conv1", "norm1"), ("conv2", "norm2"))
 
     def __init__(self, config: HfvfMaxVitConfig, channels: int, out_channels: int, stride: int, drop_path_rate: float):
         super().__init__()
@@ -184,6 +188,7 @@ class HfvfMaxVitTransformer(nn.Module):
     def __init__(self, config: HfvfMaxVitConfig, channels: int, axes: tuple[str, ...], drop_path_rate: float):
         super().__init__()
         self.axes = axes
+        self.folds = ((*(f"attention.{axis}.o_proj" for axis in axes), "layer_scale1"), ("mlp.fc2", "layer_scale2"))
         self.norm1 = nn.LayerNorm(channels, eps=config.layer_norm_eps)
         self.attention = nn.ModuleDict(
             {axis: HfvfMaxVitAttention(config, channels, channels // len(axes), axis) for axis in axes}

@@ -88,6 +88,8 @@ class HfvfPoolFormerPooling(nn.Module):
 class HfvfPoolFormerLayer(GradientCheckpointingLayer):
     """One block: pooling, then MLP, each behind a norm and with a residual."""
 
+    folds = (("mlp.fc2", "layer_scale2"),)
+
     def __init__(self, config: HfvfPoolFormerConfig, stage: int, drop_path_rate: float):
         super().__init__()
         channels = config.hidden_sizes[stage]

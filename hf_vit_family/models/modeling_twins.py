@@ -92,13 +92,17 @@ class HfvfTwinsPositionEncoding(nn.Module):
     Source: "Conditional Positional Encodings for Vision Transformers", section 3.3.
     """
 
+    folds = (("convolution", "residual"),)
+    residual = True
+
     def __init__(self, channels: int):
         super().__init__()
         self.convolution = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) to (B, H, W, C)."""
-        return tokens + self.convolution(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        encoded = self.convolution(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return tokens + encoded if self.residual else encoded
 
 
 class HfvfTwinsPatchEmbedding(nn.Module):

@@ -8,22 +8,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from ...models.layers import Mlp
-from ...models.modeling_maxvit import (
-    HfvfMaxVitMBConv,
-    HfvfMaxVitStem,
-    HfvfMaxVitTransformer,
-    convolve_same,
-    kernel_same,
-    pad_same,
+from ...models.relative_position import (
+    HfvfRelativePositionMlp,
+    HfvfRelativePositionTable,
+    relative_log_coordinates,
+    relative_position_index,
 )
-from ...models.modeling_poolformer import HfvfPoolFormerLayer, HfvfPoolFormerMlp
-from ...models.modeling_twins import HfvfTwinsPositionEncoding
-from ...models.relative_position import relative_log_coordinates, relative_position_index
-from . import packed
-from .packed import PackedConv2d, activated, unseen
+
+BATCH_NORMS = nn.BatchNorm2d | nn.SyncBatchNorm
 
 
 def _set(layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -78,17 +71,6 @@ def fold_residual(convolution: nn.Conv2d) -> None:
     weight = convolution.weight.double()
     weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2] += 1
     convolution.weight = nn.Parameter(weight.to(convolution.weight.dtype), requires_grad=False)
-
-
-# The MLP that Twins and MaxViT share, with its activation inside the first product.
-
-
-class PackedMlp(Mlp):
-    """Two linear layers with an activation between them, which the first one's product applies."""
-
-    def transform(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(..., C) to (..., C)."""
-        return self.fc2(activated(self.fc1, hidden_states, self.activation))
 
 
 # What an optimisation did, for people and for programs.
@@ -147,55 +129,7 @@ class Done:
         )
 
 
-# MaxViT for inference: no BatchNorm, no layer scale, biases looked up once, activations inside the products.
-
-
-class FoldedStem(HfvfMaxVitStem):
-    """The stem with its norm folded."""
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(B, num_channels, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
-        convolve = activated_same if self.same else activated
-        return self.conv2(convolve(self.conv1, pixel_values, self.activation1))
-
-
-class FoldedMBConv(HfvfMaxVitMBConv):
-    """MBConv with its norms folded."""
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C', H / stride, W / stride), rounded up."""
-        residual = hidden_states if self.shortcut is None else self.shortcut(hidden_states)
-        hidden_states = activated(self.conv1, hidden_states, self.activation1)
-        convolve = activated_same if self.same else activated
-        hidden_states = convolve(self.conv2, hidden_states, self.activation2)
-        return residual + self.conv3(self.squeeze_excitation(hidden_states))
-
-
-class PackedSameConv2d(PackedConv2d):
-    """A convolution of stride 2 with TensorFlow's padding, whose kernel for the map's parity is padded and packed once.
-
-    As any nn.Conv2d it is called with a padded map; `then` takes the unpadded one.
-    """
-
-    forward = nn.Conv2d.forward
-
-    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2)), by torch."""
-        if self.groups == 1:
-            return self(pad_same(hidden_states))
-        kernel = kernel_same(self.weight, hidden_states)
-        return F.conv2d(hidden_states, kernel, self.bias, stride=2, padding=1, groups=self.groups)
-
-    def by_onednn(self, hidden_states: torch.Tensor, post_op: packed.PostOp) -> torch.Tensor:
-        """(B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2))."""
-        return self.convolve(hidden_states, (), lambda: kernel_same(self.weight, hidden_states), (1, 1), post_op)
-
-
-def activated_same(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
-    """`activated`, with TensorFlow's padding in front."""
-    if isinstance(layer, PackedSameConv2d) and unseen(layer, activation):
-        return layer.then(hidden_states, activation)
-    return activation(convolve_same(layer, hidden_states))
+# What the layers of a model say can be folded, in their attribute `folds`.
 
 
 class CachedPositionBias(nn.Module):
@@ -214,99 +148,39 @@ class CachedPositionBias(nn.Module):
         return self.bias
 
 
-def pack_same_convolutions(model: nn.Module) -> None:
-    """Let every packed convolution with TensorFlow's padding do the padding itself, in place."""
-    for module in model.modules():
-        if isinstance(module, HfvfMaxVitStem | HfvfMaxVitMBConv) and module.same:
-            convolution = module.conv1 if isinstance(module, HfvfMaxVitStem) else module.conv2
-            if type(convolution) is PackedConv2d:
-                convolution.__class__ = PackedSameConv2d
-
-
-def fold_maxvit(model: nn.Module, done: Done) -> None:
-    """Rewrite every block of a MaxViT in place; `done` counts what was folded."""
-    window = model.config.window_height_width
+def fold(model: nn.Module, done: Done) -> None:
+    """Fold what each layer names in `folds`, and compute relative position biases, in place; `done` counts them."""
     for module in list(model.modules()):
-        if isinstance(module, HfvfMaxVitStem):
-            _fold_behind(module, ("1",), done)
-            module.__class__ = FoldedStem
-        elif isinstance(module, HfvfMaxVitMBConv):
-            fold_norm_before(module.pre_norm, module.conv1)
-            module.pre_norm = nn.Identity()
-            done.batch_norms += 1
-            _fold_behind(module, ("1", "2"), done)
-            module.__class__ = FoldedMBConv
-        elif isinstance(module, HfvfMaxVitTransformer):
-            _fold_layer_scales(module, done)
-            for attention in module.attention.values():
-                _cache_bias(attention, window)
-                done.position_biases += 1
+        for *layers, last in getattr(module, "folds", ()):
+            _fold(module, layers, last, done)
+        if isinstance(getattr(module, "relative_position", None), HfvfRelativePositionTable | HfvfRelativePositionMlp):
+            _cache_bias(module)
+            done.position_biases += 1
 
 
-def _fold_behind(module: nn.Module, numbers: tuple[str, ...], done: Done) -> None:
-    for number in numbers:
-        fold_norm_behind(getattr(module, f"conv{number}"), getattr(module, f"norm{number}"))
-        setattr(module, f"norm{number}", nn.Identity())
+def _fold(module: nn.Module, names: list[str], last: str, done: Done) -> None:
+    layers, behind = [module.get_submodule(name) for name in names], getattr(module, last)
+    if isinstance(layers[0], BATCH_NORMS):
+        fold_norm_before(layers[0], behind)
+        setattr(module, names[0], nn.Identity())
         done.batch_norms += 1
+    elif isinstance(behind, BATCH_NORMS):
+        fold_norm_behind(layers[0], behind)
+        setattr(module, last, nn.Identity())
+        done.batch_norms += 1
+    elif isinstance(behind, torch.Tensor):
+        for layer, part in zip(layers, behind.chunk(len(layers)), strict=True):
+            fold_scale_behind(layer, part)
+        setattr(module, last, None)
+        done.layer_scales += 1
+    elif behind is True:
+        fold_residual(layers[0])
+        setattr(module, last, False)
+        done.residuals += 1
 
 
-def _fold_layer_scales(module: HfvfMaxVitTransformer, done: Done) -> None:
-    if module.layer_scale1 is None:
-        return
-    # the outputs of parallel attentions lie side by side
-    for attention, part in zip(
-        module.attention.values(), module.layer_scale1.chunk(len(module.attention)), strict=True
-    ):
-        fold_scale_behind(attention.o_proj, part)
-    fold_scale_behind(module.mlp.fc2, module.layer_scale2)
-    module.layer_scale1 = module.layer_scale2 = None
-    done.layer_scales += 2
-
-
-def _cache_bias(attention: nn.Module, window: tuple[int, int]) -> None:
-    device = attention.q_proj.weight.device
+def _cache_bias(attention: nn.Module) -> None:
+    window, device = attention.window, attention.q_proj.weight.device
     index, coordinates = relative_position_index(window, device), relative_log_coordinates(window, device)
     bias = attention.relative_position(index, coordinates)
     attention.relative_position = CachedPositionBias(bias.to(attention.q_proj.weight.dtype).contiguous())
-
-
-# Twins for inference: the residual of the positional encoding inside its convolution.
-
-
-class FoldedPositionEncoding(HfvfTwinsPositionEncoding):
-    """The positional encoding generator with its residual in the kernel's centre."""
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, C) to (B, H, W, C)."""
-        return self.convolution(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-def fold_twins(model: nn.Module, done: Done) -> None:
-    """Rewrite every positional encoding of a Twins in place; `done` counts them."""
-    for module in model.modules():
-        if isinstance(module, HfvfTwinsPositionEncoding):
-            fold_residual(module.convolution)
-            module.__class__ = FoldedPositionEncoding
-            done.residuals += 1
-
-
-# PoolFormer for inference: layer scale inside the MLP, activations inside the products.
-
-
-class PackedPoolFormerMlp(HfvfPoolFormerMlp):
-    """The MLP with its activation inside the first convolution's product."""
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
-        return self.fc2(activated(self.fc1, hidden_states, self.activation))
-
-
-def fold_poolformer(model: nn.Module, done: Done) -> None:
-    """Rewrite every block of a PoolFormer in place; `done` counts what was folded."""
-    for module in model.modules():
-        if isinstance(module, HfvfPoolFormerMlp):
-            module.__class__ = PackedPoolFormerMlp
-        elif isinstance(module, HfvfPoolFormerLayer) and module.layer_scale2 is not None:
-            fold_scale_behind(module.mlp.fc2, module.layer_scale2)
-            module.layer_scale2 = None
-            done.layer_scales += 1

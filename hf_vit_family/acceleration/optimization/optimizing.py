@@ -3,7 +3,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ...models.layers import Mlp
 from ...wrapping import takes_wrapped
-from . import folding
-from .folding import Done, PackedMlp
+from .folding import Done, fold
 from .packed import Packed, PackedConv2d, has_onednn, onednn_computes, pack
 
-FOLDS: dict[str, Callable[[nn.Module, Done], None]] = {
-    "hfvf_maxvit": folding.fold_maxvit,
-    "hfvf_poolformer": folding.fold_poolformer,
-    "hfvf_twins": folding.fold_twins,
-}
 LARGEST_DIFFERENCE = 1e-4  # of the largest output, in float32; what is folded differs by rounding alone
 
 
@@ -86,16 +79,12 @@ def optimize(
 
 def _rewritten(model: PreTrainedModel, done: Done, dtype: torch.dtype | None, packed: bool) -> PreTrainedModel:
     """Fold a model in place, and pack it."""
-    FOLDS.get(model.config.model_type, lambda model, done: None)(model, done)
-    for module in model.modules():
-        if type(module) is Mlp:
-            module.__class__ = PackedMlp
+    fold(model, done)
     if dtype is not None:
         model.to(dtype)
     if packed and model.device.type == "cpu" and has_onednn() and onednn_computes(model.dtype):
         for module in model.modules():
             pack(module)
-        folding.pack_same_convolutions(model)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -104,8 +93,8 @@ def _prepare(model: PreTrainedModel, example: torch.Tensor, done: Done) -> None:
     calls: dict[nn.Module, Call] = {}
     layers = [layer for layer in model.modules() if isinstance(layer, Packed)]
     for layer in layers:
-        layer.watch = lambda layer, given, activation: calls.setdefault(
-            layer, Call(torch.randn_like(given), activation)
+        layer.watch = lambda layer, given, activation, same: calls.setdefault(
+            layer, Call(torch.randn_like(given), activation, same)
         )
     model(example.to(model.device, model.dtype))
     for layer in layers:
@@ -172,10 +161,14 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Call:
-    """What a layer was called with: `given` has the shape, dtype and memory layout; `activation` comes behind it."""
+    """What a layer was called with: `given` has the shape, dtype and memory layout; `activation` comes behind it.
+
+    `same` says whether it padded as TensorFlow does.
+    """
 
     given: torch.Tensor
     activation: nn.Module
+    same: bool
 
 
 def choose(calls: Mapping[Packed, Call]) -> None:
@@ -185,7 +178,8 @@ def choose(calls: Mapping[Packed, Call]) -> None:
         if not layer.onednn:
             continue
         strides = (layer.stride, layer.padding, layer.groups) if isinstance(layer, PackedConv2d) else ()
-        key = (type(layer), type(call.activation), layer.weight.shape, strides, call.given.shape, call.given.stride())
+        kinds = (type(layer), type(call.activation), call.same)
+        key = (*kinds, layer.weight.shape, strides, call.given.shape, call.given.stride())
         if key not in chosen:
             chosen[key] = _onednn_pays(layer, call)
         layer.onednn = chosen[key]
@@ -197,7 +191,7 @@ def _onednn_pays(layer: Packed, call: Call) -> bool:
         for route in (True, False):
             layer.onednn = route
             start = time.perf_counter()
-            layer.then(call.given, call.activation)
+            layer.then(call.given, call.activation, call.same)
             if round_number > 0:  # the first call packs
                 times[route].append(time.perf_counter() - start)
     return min(times[True]) <= MARGIN * min(times[False])

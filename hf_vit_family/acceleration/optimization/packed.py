@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from transformers.activations import GELUActivation, SiLUActivation
 
-from ...models.layers import TanhGelu
+from ...models.cpu import GELU_TANH, activate, kernel_same, pad_same
 
 # oneDNN's products with an activation behind them, and its packed weights.
 
@@ -55,7 +55,7 @@ def onednn_post_op(activation: nn.Module) -> PostOp | None:
     """oneDNN's form of an activation layer, or None where it has none that gives the same numbers."""
     if isinstance(activation, nn.Identity):
         return PostOp()
-    if isinstance(activation, TanhGelu) or (isinstance(activation, nn.GELU) and activation.approximate == "tanh"):
+    if isinstance(activation, GELU_TANH) or (isinstance(activation, nn.GELU) and activation.approximate == "tanh"):
         return PostOp("gelu", "tanh")
     if isinstance(activation, nn.GELU | GELUActivation):
         return PostOp("gelu", "none")
@@ -168,24 +168,35 @@ class Packed(nn.Module):
 
     onednn: bool = False
     known_size: tuple[int, ...] | None = None
-    watch: Callable[[nn.Module, torch.Tensor, nn.Module], None] | None = None
+    watch: Callable[[nn.Module, torch.Tensor, nn.Module, bool], None] | None = None
     _packed: Mapping[Hashable, torch.Tensor] = {}
     _packed_of: WeightState | None = None
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """As torch's layer."""
-        return self.then(hidden_states, nn.Identity())
+        return self._product(hidden_states, nn.Identity(), same=False)
 
-    def then(self, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
-        """The layer, then an activation."""
+    def then(self, hidden_states: torch.Tensor, activation: nn.Module, same: bool = False) -> torch.Tensor:
+        """The layer, then an activation, in one product where no hook looks at what lies between the two.
+
+        Args:
+            hidden_states: the layer's input.
+            activation: the activation.
+            same: whether to pad as TensorFlow does, for a 3x3 convolution of stride 2 that does not pad by itself.
+        """
+        if self._forward_hooks or activation._forward_pre_hooks:
+            return activation(self(pad_same(hidden_states) if same else hidden_states))
+        return self._product(hidden_states, activation, same)
+
+    def _product(self, hidden_states: torch.Tensor, activation: nn.Module, same: bool) -> torch.Tensor:
         if self.watch is not None:
-            self.watch(self, hidden_states, activation)
+            self.watch(self, hidden_states, activation, same)
         post_op = onednn_post_op(activation)
         if not (self.onednn and serves(hidden_states, self.weight)):
-            return activation(self.plainly(hidden_states))
+            return activate(activation, self.plainly(hidden_states, same), fresh=True)
         if post_op is None:
-            return activation(self.by_onednn(hidden_states, PostOp()))
-        return self.by_onednn(hidden_states, post_op)
+            return activation(self.by_onednn(hidden_states, PostOp(), same))
+        return self.by_onednn(hidden_states, post_op, same)
 
     def packed_weight(self, key: Hashable, pack: Callable[[], torch.Tensor]) -> torch.Tensor:
         """What `pack` gives, kept until the weight changes."""
@@ -203,11 +214,11 @@ class Packed(nn.Module):
 class PackedLinear(Packed, nn.Linear):
     """nn.Linear with a packed weight."""
 
-    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def plainly(self, hidden_states: torch.Tensor, same: bool = False) -> torch.Tensor:
         """(..., C) to (..., C'), by torch."""
         return F.linear(hidden_states, self.weight, self.bias)
 
-    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp) -> torch.Tensor:
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp, same: bool = False) -> torch.Tensor:
         """(..., C) to (..., C')."""
         if hidden_states.numel() * self.out_features < SMALLEST_PRODUCT:
             return linear(hidden_states, self.weight, self.bias, post_op)
@@ -222,12 +233,19 @@ class PackedConv2d(Packed, nn.Conv2d):
     packed for `known_size` and used for that alone.
     """
 
-    def plainly(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def plainly(self, hidden_states: torch.Tensor, same: bool = False) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H', W'), by torch."""
-        return self._conv_forward(hidden_states, self.weight, self.bias)
+        if same and self.groups > 1:
+            kernel = kernel_same(self.weight, hidden_states)
+            return F.conv2d(hidden_states, kernel, self.bias, stride=2, padding=1, groups=self.groups)
+        return self._conv_forward(pad_same(hidden_states) if same else hidden_states, self.weight, self.bias)
 
-    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp) -> torch.Tensor:
+    def by_onednn(self, hidden_states: torch.Tensor, post_op: PostOp, same: bool = False) -> torch.Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
+        if same:  # the kernel for the map's parity is padded and packed once
+            return self.convolve(
+                hidden_states, "same", lambda: kernel_same(self.weight, hidden_states), (1, 1), post_op
+            )
         if self.is_pointwise() and hidden_states.is_contiguous(memory_format=torch.channels_last):
             weight = self.packed_weight((), lambda: pack_linear(self.weight.flatten(1), TYPICAL_ROWS))
             return linear(hidden_states.permute(0, 2, 3, 1), weight, self.bias, post_op).permute(0, 3, 1, 2)
@@ -264,15 +282,3 @@ def pack(layer: nn.Module) -> None:
     else:
         return
     layer.onednn = has_onednn()
-
-
-def activated(layer: nn.Module, hidden_states: torch.Tensor, activation: nn.Module) -> torch.Tensor:
-    """`activation(layer(hidden_states))`, in one product where nobody looks at what lies between the two."""
-    if unseen(layer, activation):
-        return layer.then(hidden_states, activation)
-    return activation(layer(hidden_states))
-
-
-def unseen(layer: nn.Module, activation: nn.Module) -> bool:
-    """Whether a layer is packed and no hook looks at what lies between it and its activation."""
-    return isinstance(layer, Packed) and not layer._forward_hooks and not activation._forward_pre_hooks
