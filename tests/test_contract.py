@@ -325,6 +325,62 @@ def test_a_family_without_attention_records_none(spec):
     assert not tiny(spec)(images(1, spec.tiny_size), output_attentions=True).attentions
 
 
+def test_every_model_is_made_of_the_same_parts(spec):
+    model = tiny(spec)
+    names = [name for name, _ in model.named_children()]
+    assert names[0] == "model" and names[-1] == "classifier"
+    assert [name for name, _ in model.model.named_children()] == ["stem", "stages", "norm"]
+    assert [len(stage.layers) for stage in model.model.stages] == list(model.config.depths)
+    assert all(hasattr(stage, "downsample") for stage in model.model.stages)
+
+
+def seen_from(mixer: nn.Module, height: int, width: int, row: int, column: int) -> torch.Tensor:
+    """Which tokens of a map see one, by the attributes of the layer: (H, W), boolean."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    if mixer.layout in ("global", "reduced"):
+        seen = torch.ones(height, width, dtype=torch.bool)
+        if mixer.reduction is not None:  # a strided convolution leaves out what it does not reach
+            steps = mixer.reduction.stride
+            seen &= row < height // steps[0] * steps[0] and column < width // steps[1] * steps[1]
+            seen[row, column] = True  # as its own query
+        return seen
+    vertical, horizontal = mixer.window
+    if mixer.layout == "window":
+        return (rows // vertical == row // vertical) & (columns // horizontal == column // horizontal)
+    if mixer.layout == "grid":
+        steps = (-(-height // vertical), -(-width // horizontal))
+        return (rows % steps[0] == row % steps[0]) & (columns % steps[1] == column % steps[1])
+    assert mixer.layout == "pooling"
+    return ((rows - row).abs() <= vertical // 2) & ((columns - column).abs() <= horizontal // 2)
+
+
+@torch.no_grad()
+def test_layers_mix_the_tokens_that_they_state(spec):
+    """One token of each layer's input is changed: outputs change where the layer's attributes say, and only there."""
+    model = tiny(spec).double().eval()
+    mixers = [module for module in model.modules() if hasattr(module, "layout")]
+    assert len(mixers) >= sum(model.config.depths)
+    calls, handles = {}, []
+    for mixer in mixers:
+        assert mixer.shift == 0 and (mixer.reduction is None) == (mixer.layout != "reduced")
+        keep = lambda layer, args, kwargs, output: calls.update({layer: (args, kwargs, output)})  # noqa: E731
+        handles.append(mixer.register_forward_hook(keep, with_kwargs=True))
+    model(images(1, (72, 104)).double(), output_attentions=spec.attention)
+    for handle in handles:
+        handle.remove()
+    assert len(calls) == len(mixers)
+    for mixer, ((tokens, *rest), kwargs, output) in calls.items():
+        last = mixer.layout != "pooling"  # channels come last in attention, and second in the maps of pooling
+        height, width = tokens.shape[1:3] if last else tokens.shape[2:]
+        row, column = height // 2, width - 1
+        changed = tokens.clone()
+        (changed[0, row, column] if last else changed[0, :, row, column]).add_(1.5).mul_(-3)
+        other = mixer(changed, *rest, **kwargs)
+        difference = other[0] - output[0] if last else other - output
+        moved = difference[0].abs().amax(-1 if last else 0) > 1e-12
+        assert torch.equal(moved, seen_from(mixer, height, width, row, column)), mixer
+
+
 def test_hidden_states(spec):
     model = tiny(spec)
     config = model.config

@@ -92,10 +92,10 @@ def test_tanh_gelu_equals_torchs(dtype, fresh):
     tokens = torch.linspace(-8, 8, 4001, dtype=torch.float64).to(dtype)
     expected = F.gelu(tokens, approximate="tanh")
     with torch.inference_mode():
-        torch.testing.assert_close(cpu.activate(TANH_GELU, tokens.clone(), fresh), expected)
-        assert torch.equal(cpu.activate(TANH_GELU, tokens), cpu.activate(TANH_GELU, tokens.clone(), fresh))
+        torch.testing.assert_close(cpu.activate(TANH_GELU, tokens.clone(), fresh=fresh), expected)
+        assert torch.equal(cpu.activate(TANH_GELU, tokens), cpu.activate(TANH_GELU, tokens.clone(), fresh=fresh))
     tokens.requires_grad_()
-    (gradient,) = torch.autograd.grad(cpu.activate(TANH_GELU, tokens, fresh).sum(), tokens)
+    (gradient,) = torch.autograd.grad(cpu.activate(TANH_GELU, tokens, fresh=fresh).sum(), tokens)
     (reference,) = torch.autograd.grad(F.gelu(tokens, approximate="tanh").sum(), tokens)
     torch.testing.assert_close(gradient, reference)
 

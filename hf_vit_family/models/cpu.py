@@ -74,7 +74,9 @@ def is_untouched(layer: nn.Module, *kinds: type[nn.Module]) -> bool:
     )
 
 
-def activate(activation: nn.Module, hidden_states: torch.Tensor, fresh: bool = False) -> torch.Tensor:
+def activate(
+    activation: nn.Module, hidden_states: torch.Tensor, source: nn.Module | None = None, fresh: bool = False
+) -> torch.Tensor:
     """`activation(hidden_states)`, where a GELU by its tanh approximation is written out.
 
     On a CPU torch's kernel for it takes three times as long as the exact GELU's, and memory for large maps is dear.
@@ -82,11 +84,14 @@ def activate(activation: nn.Module, hidden_states: torch.Tensor, fresh: bool = F
     Args:
         activation: the activation.
         hidden_states: of any shape.
-        fresh: whether nobody else sees `hidden_states`, so that the output may take its place.
+        source: the layer that `hidden_states` come from; where it is torch's own and nobody looks on, the output takes
+            their place.
+        fresh: whether it may do so without asking.
     """
     if is_untouched(activation, GELU_TANH) and serves(hidden_states):
         memory = dense_memory(hidden_states)
         if memory is not None:
+            fresh = fresh or (source is not None and is_untouched(source, nn.Linear, nn.Conv2d, nn.BatchNorm2d))
             output = hidden_states if fresh else torch.empty_like(hidden_states)
             gelu_tanh(memory, dense_memory(output))
             return output

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from .cpu import activate, convolve, in_parts, is_untouched
+from .cpu import activate, convolve, in_parts
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
@@ -75,7 +75,7 @@ def activated(
     hidden_states = convolve(layer, hidden_states, same)
     if norm is not None:
         hidden_states = norm(hidden_states)
-    return activate(activation, hidden_states, fresh=is_untouched(norm or layer, nn.Linear, nn.Conv2d, nn.BatchNorm2d))
+    return activate(activation, hidden_states, source=norm or layer)
 
 
 class Mlp(nn.Module):

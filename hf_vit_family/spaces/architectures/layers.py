@@ -151,7 +151,7 @@ def _maxvit(model: "PreTrainedModel") -> Iterator[Mixer]:
         for block, layer in enumerate(layers.layers, 1):
             for transformer in layer.transformers:
                 for axis in transformer.axes:
-                    yield Mixer(stage, block, axis, _pair(transformer.window))
+                    yield Mixer(stage, block, axis, _pair(transformer.attention[axis].window))
 
 
 def _mobilevit(model: "PreTrainedModel") -> Iterator[Mixer]:
