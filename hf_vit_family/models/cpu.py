@@ -29,7 +29,7 @@ from transformers.activations import ACT2FN
 
 VARIABLE = "HFVF_CPU_PATHS"
 GELU_TANH = type(ACT2FN["gelu_pytorch_tanh"])
-PIECE = 1 << 19  # elements of a map that an activation takes at once, which stay in the cache
+PIECE = 1 << 17  # elements of a map that an activation takes at once, which stay in the cache
 BYTES_AT_ONCE = 2**22  # of an MLP's hidden channels: what fits the caches, and an allocator reuses without new pages
 SHORT_ROW = 256  # keys; eager attention keeps all weights for the backward pass, which longer rows make too many
 
