@@ -154,7 +154,7 @@ def test_layers_are_torchs_and_packed():
 
 
 def test_where_a_torch_lacks_the_operators(monkeypatch):
-    monkeypatch.setattr(packed, "available", lambda: False)
+    monkeypatch.setattr(optimizing, "has_onednn", lambda: False)
     model = model_of("maxvit")
     optimised = optimize(model)
     assert not any(isinstance(module, Packed) for module in optimised.modules())

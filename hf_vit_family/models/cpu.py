@@ -36,8 +36,7 @@ SHORT_ROW = 256  # keys; eager attention keeps all weights for the backward pass
 
 if os.environ.get(VARIABLE, "1") not in ("0", "1"):
     raise ValueError(f"{VARIABLE} is {os.environ[VARIABLE]!r}; expected 0 or 1.")
-_ENABLED: bool = os.environ.get(VARIABLE, "1") == "1"
-_switch: ContextVar[bool] = ContextVar("cpu_paths", default=_ENABLED)
+_switch: ContextVar[bool] = ContextVar("cpu_paths", default=os.environ.get(VARIABLE) != "0")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 
 Each is a subclass of torch's own layer with its weight and bias as they were, made and called as that one and with the
 same results: adapters wrap it, quantisation replaces its weight, hooks see its output, as with any other. A block that
-has an activation behind it asks for both at once with `activated`.
+has an activation behind it asks for both at once (`activated` of models/layers.py).
 """
 
 from collections.abc import Callable, Hashable, Mapping
