@@ -14,7 +14,9 @@ from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Sizes, Tiny, timm_che
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import PreTrainedModel
 
+    from ..inspection.walk import Walk
     from ..models.configuration_base import HfvfConfig
 
 FAMILY = Family(
@@ -301,3 +303,36 @@ def adapt_state_dict(state_dict: "Mapping[str, torch.Tensor]", config: "HfvfConf
             maps = table.t().unflatten(1, (side, side))
             adapted[name] = resize_bias_table(maps, target).flatten(1).t().contiguous()
     return adapted
+
+
+def pooled(model: "PreTrainedModel") -> str | None:
+    """A tanh layer stands between the pooled vector and the classifier, except in some of timm's own."""
+    return "mean" if model.config.head_hidden_size is None else None
+
+
+def grid(model: "PreTrainedModel", size: tuple[int, int]) -> tuple[int, int]:
+    """The stem and the first block halve the map, each rounded up."""
+    height, width = (-(-side // 4) for side in size)
+    return height, width
+
+
+def mix(model: "PreTrainedModel", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+    """MBConvs, windows and grids; axes side by side count evenly."""
+    for stage in walk.stages(model.base_model.stages):
+        for block in walk.blocks(stage.layers):
+            for convolution in block.convs if walk.layers else ():  # the first stand in front of the first layer's map
+                tokens = _convolve(convolution, walk, tokens)
+            for transformer in block.transformers:
+                mixed = [walk.through(transformer.attention[axis], tokens) for axis in transformer.axes]
+                tokens = sum(mixed) / len(mixed)
+    return tokens.mean((1, 2))
+
+
+def _convolve(convolution: "nn.Module", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+    if convolution.shortcut is None:
+        return walk.with_residual(tokens, walk.stencil(tokens, 3, padding=1))
+    _, height, width = tokens.shape
+    # "same" pads an odd side at both ends and an even one at its end alone, "symmetric" every side at both ends
+    left, top = (side % 2 if convolution.same else 1 for side in (width, height))
+    shortcut = walk.stencil(tokens, 2, 2, (0, width % 2, 0, height % 2))
+    return walk.with_residual(shortcut, walk.stencil(tokens, 3, 2, (left, 1, top, 1)))

@@ -230,3 +230,8 @@ def transformers_model(model: "PreTrainedModel") -> "tuple[PreTrainedModel, bool
         return theirs, False
     theirs.load_state_dict(transformers_layout(config).to_timm(model.state_dict()))
     return theirs, True
+
+
+def pooled(model: "PreTrainedModel") -> str | None:
+    """A norm stands behind the average, except in transformers' layout."""
+    return "mean" if model.config.final_norm == "group_norm" else None

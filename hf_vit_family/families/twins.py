@@ -7,6 +7,11 @@ from .layout import FusedProjection, TimmLayout
 from .rows import Checkpoint, Family, Sizes, Tiny, timm_checkpoint
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from ..inspection.walk import Walk
     from ..models.configuration_base import HfvfConfig
 
 FAMILY = Family(
@@ -107,3 +112,23 @@ def timm_layout(config: "HfvfConfig") -> TimmLayout:
                 layout.modules[f"{block}.attn.sr"] = f"{layer}.attention.reduction"
                 layout.modules[f"{block}.attn.norm"] = f"{layer}.attention.norm"
     return layout
+
+
+CHANNELS_LAST = True
+
+
+def blocks(model: "PreTrainedModel") -> "list[list[nn.Module]]":
+    """Positions are encoded behind a stage's first layer, which is what the next layer sees."""
+    return [[stage.position_encoding, *stage.layers[1:]] for stage in model.base_model.stages]
+
+
+def mix(model: "PreTrainedModel", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+    """The layers of each stage, with the positional encoding behind the first."""
+    for stage in walk.stages(model.base_model.stages):
+        if stage.downsample is not None:
+            tokens = walk.stencil_of(stage.downsample.convolution, tokens)
+        for index, layer in enumerate(walk.blocks(stage.layers)):
+            tokens = walk.through(layer.attention, tokens)
+            if index == 0:
+                tokens = walk.with_residual(tokens, walk.stencil_of(stage.position_encoding.convolution, tokens))
+    return tokens.mean((1, 2))

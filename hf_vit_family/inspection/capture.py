@@ -3,7 +3,6 @@
 
 import copy
 import functools
-import math
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +16,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from ..families.registry import FAMILIES, family_of
 from ..wrapping import naming_outputs, unwrapped
+from .transformers_models import least_side
 
 SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.nn.functional.softmax)
 
@@ -292,9 +293,6 @@ def _ask_for_contiguous(module: nn.Module, arguments: tuple, output: torch.Tenso
 # What every function of inspection refuses, in one plain sentence.
 
 
-FIXED_SIZE = ("vit", "deit", "pvt")  # their position embeddings are of one grid
-
-
 def check_pixel_values(pixel_values: torch.Tensor) -> None:
     """Refuse what is no batch of images as an image processor gives them: at least one, of finite numbers."""
     if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 4:
@@ -312,20 +310,18 @@ def check_pixel_values(pixel_values: torch.Tensor) -> None:
         raise ValueError(f"pixel_values is not finite in image {int(broken.int().argmax())}; expected finite numbers.")
 
 
-def check_classifier(model: nn.Module, families: Iterable[str]) -> str:
-    """The `model_type` of a classifier of one of some families.
+def check_classifier(model: nn.Module) -> None:
+    """Refuse what is no classifier of one of the families.
 
     Raises:
         ValueError: another model, or a classifier that something is wrapped around.
     """
     if hasattr(model, "get_base_model"):
         raise ValueError(f"A {type(model).__name__} was given; expected the classifier in it, model.get_base_model().")
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type not in families or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
+    if family_of(model) is None or not (hasattr(model, "classifier") or hasattr(model, "cls_classifier")):
         raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(families)}."
+            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(FAMILIES)}."
         )
-    return model_type
 
 
 def check_differentiable(model: nn.Module) -> None:
@@ -360,37 +356,17 @@ def check_image_size(model: PreTrainedModel, pixel_values: torch.Tensor) -> None
         raise ValueError(f"pixel_values has {channels} channels; expected {config.num_channels}.")
     size = getattr(config, "image_size", None)
     expected = (size, size) if isinstance(size, int) else size
-    if config.model_type in FIXED_SIZE and (height, width) != tuple(expected):
+    family = family_of(model)
+    if family is not None and family.sizes.only and (height, width) != tuple(expected):
         raise ValueError(
             f"pixel_values is {height}x{width} pixels; a {config.model_type} takes its own "
             f"{expected[0]}x{expected[1]} alone."
         )
-    least = _least_side(model)
+    least = least_side(model)
     if min(height, width) < least:
         raise ValueError(
             f"pixel_values is {height}x{width} pixels; this {config.model_type} takes at least {least}x{least}."
         )
-
-
-def _least_side(model: PreTrainedModel) -> int:
-    """In pixels; 1 for families that take any size, or say themselves what they take.
-
-    Every stage halves the map, rounded up: it has n tokens from (n - 1) * (pixels of a token) + 1 on.
-    """
-    config = model.config
-    if config.model_type == "swin":
-        needed = [(config.patch_size * 2**index, config.window_size) for index in range(len(config.depths))]
-    elif config.model_type == "pvt_v2" and not config.linear_attention:
-        needed = [(math.prod(config.strides[: index + 1]), ratio) for index, ratio in enumerate(config.sr_ratios)]
-    elif config.model_type == "mobilevitv2":
-        needed = [(config.output_stride, config.patch_size)]
-    elif config.model_type == "beit":
-        return config.patch_size
-    elif config.model_type == "cvt":
-        return config.patch_sizes[0] - 2 * config.patch_padding[0]
-    else:
-        needed = []
-    return max([pixels * (tokens - 1) + 1 for pixels, tokens in needed], default=1)
 
 
 def choose_classes(logits: torch.Tensor, target: int | Sequence[int] | None) -> torch.Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .anatomy import ANATOMIES, find_anatomy
+from ..families.registry import family_of
 from .capture import check_pixel_values, evaluating, hooked, undisturbed
 from .hidden import choose_blocks, hidden_maps
+from .reading import find_anatomy
 
 Layers = Sequence[int | str] | None
 
@@ -130,7 +131,7 @@ class _Reader:
 
 def _reader(model: nn.Module, layers: Layers) -> _Reader:
     """How a model's chosen layers are named and read."""
-    family = getattr(getattr(model, "config", None), "model_type", None) in ANATOMIES
+    family = family_of(model) is not None
     names = [] if layers is None or isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
     if names and all(isinstance(name, str) for name in names):
         return _reader_of_modules(model, names)

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..wrapping import takes_wrapped
-from .anatomy import Anatomy, Call, find_anatomy
+from .anatomy import Anatomy, Call
 from .capture import (
     capture_attention,
     check_differentiable,
@@ -25,10 +25,10 @@ from .capture import (
     in_own_precision,
     undisturbed,
 )
-from .mixing import MIXINGS, Mixing
 from .patches import GRID, check_grid, fill_patches, make_filling, to_grid
-from .rollout import attention_rollout, find_mixing, find_places, gradient_rollout
-from .walk import Walk
+from .reading import find_anatomy, find_mixing, has_attention
+from .rollout import attention_rollout, find_places, gradient_rollout
+from .walk import Mixing, Walk
 
 # Which places speak for a class, by the gradient of its logit: input gradients and Grad-CAM.
 
@@ -104,7 +104,7 @@ def grad_cam(
 
     of_class = anatomy.pooled(model) == "class"
     hooks = [(block, keep) for block in (blocks[:-1] if of_class else blocks)]
-    if model.config.model_type == "mobilevit":
+    if hasattr(model.base_model, "conv_1x1_exp"):  # behind MobileViT's last block
         hooks.append((model.base_model.conv_1x1_exp, keep))
     first = [(blocks[-1], keep_input)] if of_class else []
     with torch.enable_grad(), evaluating(model), exact_gradients(model):
@@ -390,8 +390,8 @@ NEED_ATTENTION = ("attention_rollout", "gradient_rollout", "legrad")
 
 @takes_wrapped
 def fitting_explanations(model: PreTrainedModel) -> list[str]:
-    """The names of the explanations that fit a model's family: all, but for PoolFormer those without attention."""
-    with_attention = model.config.model_type in MIXINGS
+    """The names of the explanations that fit a model's family: all, or those that need no attention."""
+    with_attention = has_attention(model)
     return [name for name in EXPLANATIONS if with_attention or name not in NEED_ATTENTION]
 
 

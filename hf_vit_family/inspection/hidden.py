@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ..wrapping import takes_wrapped
-from .anatomy import Block, Call, find_anatomy
+from .anatomy import Block, Call
 from .capture import (
     check_image_size,
     check_indices,
@@ -23,6 +23,7 @@ from .capture import (
     is_whole,
     undisturbed,
 )
+from .reading import find_anatomy
 
 
 @dataclass(frozen=True)
@@ -277,8 +278,8 @@ def patch_filters(model: PreTrainedModel, count: int = 28) -> PatchFilters:
     anatomy = find_anatomy(model)
     if anatomy.patches is None:
         raise ValueError(
-            f"A {model.config.model_type} has a stem of 3x3 convolutions; expected a family that embeds patches with "
-            "one convolution, any but MaxViT, MobileViT and MobileViTV2."
+            f"The stem of a {model.config.model_type} is several convolutions; expected a family that embeds patches "
+            "with one."
         )
     if not is_whole(count) or count < 1:
         raise ValueError(f"count is {count!r}; expected at least 1 component.")

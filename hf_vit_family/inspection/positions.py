@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """What a model has learnt about places: position embeddings, and relative position biases."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +9,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..models.relative_position import relative_log_coordinates
-from .anatomy import find_anatomy
 from .capture import check_differentiable, check_indices, check_pixel_values, check_query, is_whole, undisturbed
 from .hidden import run_blocks
+from .reading import find_anatomy, find_mixers
+from .transformers_models import bias_tables, position_embeddings
 
 
 @undisturbed
@@ -30,7 +31,8 @@ def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
     Raises:
         ValueError: a model without position embeddings, or a stage that it does not have.
     """
-    embeddings = _position_embeddings(model)
+    find_anatomy(model)
+    embeddings = position_embeddings(model)
     if not embeddings:
         raise ValueError(
             f"The {type(model).__name__} has no position embeddings; ViT, DeiT and PVT have them, and BEiT and Swin "
@@ -44,24 +46,6 @@ def position_similarity(model: PreTrainedModel, stage: int = 0) -> torch.Tensor:
     places = values.detach()[0, -height * width :].float()
     unit = nn.functional.normalize(places, dim=1)
     return (unit @ unit.T).view(-1, height, width)
-
-
-def _position_embeddings(model: PreTrainedModel) -> list[tuple[torch.Tensor, tuple[int, int]]]:
-    """For each stage that has them (1, [class tokens +] places, channels), and the grid of the places."""
-    find_anatomy(model)
-    name, base = model.config.model_type, model.base_model
-    if name == "pvt":
-        sides = [int(stage.num_patches**0.5) for stage in base.encoder.patch_embeddings]
-        return [
-            (stage.position_embeddings, (side, side))
-            for stage, side in zip(base.encoder.patch_embeddings, sides, strict=True)
-        ]
-    if name not in ("vit", "deit", "beit", "swin") or base.embeddings.position_embeddings is None:
-        return []
-    size, patch = model.config.image_size, model.config.patch_size
-    height, width = (size, size) if isinstance(size, int) else size
-    rows, columns = (patch, patch) if isinstance(patch, int) else patch
-    return [(base.embeddings.position_embeddings, (height // rows, width // columns))]
 
 
 @dataclass(frozen=True)
@@ -93,7 +77,12 @@ def relative_position_bias(model: PreTrainedModel, layers: Sequence[int] | None 
     Raises:
         ValueError: a model without them, or a layer that it does not have.
     """
-    tables = _tables(model)
+    find_anatomy(model)
+    tables = bias_tables(model) or [
+        (f"layer {index} ({attention.layout})", lambda attention=attention: _of_native(attention))
+        for index, attention in enumerate(find_mixers(model))
+        if hasattr(attention, "relative_position")
+    ]
     if not tables:
         raise ValueError(
             f"The {type(model).__name__} has no relative position biases; Swin, Swin V2, MaxViT and most BEiT have."
@@ -103,48 +92,8 @@ def relative_position_bias(model: PreTrainedModel, layers: Sequence[int] | None 
         return [BiasTable(tables[index][0], tables[index][1]().float().clone()) for index in chosen]
 
 
-def _tables(model: PreTrainedModel) -> list[tuple[str, Callable[[], torch.Tensor]]]:
-    """For each layer its name and its (heads, 2h - 1, 2w - 1), key less query."""
-    find_anatomy(model)
-    name, base = model.config.model_type, model.base_model
-    if name == "beit":
-        if base.shared_position_bias is not None:
-            return [("all layers", lambda: _turned(base.shared_position_bias))]
-        modules = [layer.relative_position_bias for layer in base.layers if layer.relative_position_bias is not None]
-        make = _turned
-    elif name in ("swin", "swinv2"):
-        attentions = [block.attention for stage in base.encoder.layers for block in stage.blocks]
-        modules = [getattr(attention, "self", attention) for attention in attentions]
-        make = _of_swin_v2 if name == "swinv2" else lambda module: _turned(module.relative_position_bias)
-    elif name == "hfvf_maxvit":
-        transformers = [
-            transformer for stage in base.stages for block in stage.layers for transformer in block.transformers
-        ]
-        pairs = [(axis, layer.attention[axis]) for layer in transformers for axis in layer.axes]
-        return [
-            (f"layer {index} ({axis})", lambda module=module: _of_maxvit(module, model.config.window_height_width))
-            for index, (axis, module) in enumerate(pairs)
-        ]
-    else:
-        return []
-    return [(f"layer {index}", lambda module=module: make(module)) for index, module in enumerate(modules)]
-
-
-def _turned(module: nn.Module) -> torch.Tensor:
-    """Swin's and BEiT's table: places are rows of query less key, behind them BEiT's of the class token."""
-    height, width = (2 * side - 1 for side in module.window_size)
-    table = module.relative_position_bias_table[: height * width]
-    return table.T.reshape(-1, height, width).flip(1, 2)
-
-
-def _of_swin_v2(module: nn.Module) -> torch.Tensor:
-    """Source: Liu et al., "Swin Transformer V2" (2022), section 3.3; at most 16, as in the authors' code."""
-    table = module.continuous_position_bias_mlp(module.relative_coords_table)[0]
-    return (16 * table.sigmoid()).permute(2, 0, 1).flip(1, 2)
-
-
-def _of_maxvit(module: nn.Module, window: tuple[int, int]) -> torch.Tensor:
-    position = module.relative_position
+def _of_native(module: nn.Module) -> torch.Tensor:
+    position, window = module.relative_position, module.window
     height, width = (2 * side - 1 for side in window)
     if hasattr(position, "relative_position_bias_table"):
         table = position.relative_position_bias_table

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
+from ..families.registry import family_of
 from .capture import (
     capture_attention,
-    check_classifier,
     check_differentiable,
     check_image_size,
     check_index,
@@ -30,8 +29,8 @@ from .capture import (
     is_whole,
     undisturbed,
 )
-from .mixing import MIXINGS, Mixing
-from .walk import Walk, stencil, stencil_of, with_residual
+from .reading import find_mixing, read_mixing
+from .walk import Mixing, Walk
 
 FUSIONS = ("mean", "max", "min")
 
@@ -68,10 +67,9 @@ def attention_rollout(
     if not isinstance(discard_ratio, int | float) or not 0 <= discard_ratio < 1:
         raise ValueError(f"discard_ratio is {discard_ratio!r}; expected at least 0 and less than 1.")
     if not mixing.classic and (head_fusion != "mean" or discard_ratio > 0):
-        classic = [name for name, other in MIXINGS.items() if other.classic]
         raise ValueError(
             f"head_fusion={head_fusion!r} with discard_ratio={discard_ratio:g} was given for a "
-            f"{model.config.model_type}; only {', '.join(classic)} have them, expected 'mean' and 0."
+            f"{model.config.model_type}, whose tokens do not all attend to one another; expected 'mean' and 0."
         )
     captured, _ = capture_attention(model, pixel_values, mixing.layers(model))
     fused = [fuse_heads(mixing.standard(weights), head_fusion) for weights in captured]
@@ -164,7 +162,7 @@ def discard(matrix: torch.Tensor, ratio: float, model: PreTrainedModel) -> torch
         return matrix
     flat = matrix.flatten(1)
     smallest = flat.topk(count, largest=False).indices
-    extra = 2 if model.config.model_type == "deit" else 1
+    extra = family_of(model).class_tokens
     kept = torch.ones_like(flat).scatter_(1, smallest, 0.0).view(matrix.shape)
     kept[:, :extra, :extra] = 1
     return matrix * kept
@@ -187,36 +185,19 @@ def mixing_map(model: PreTrainedModel, image_size: tuple[int, int]) -> torch.Ten
     Raises:
         ValueError: another family, or an image that is too small.
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    if model_type != "hfvf_poolformer":
-        raise ValueError(f"A {model_type} was given; a mixing map is of PoolFormer alone, see attention_rollout.")
-    backbone = model.base_model
+    mixing = read_mixing(model)
+    if mixing.layers(model):
+        raise ValueError(
+            f"A {model.config.model_type} was given; a mixing map is of models without attention, such as PoolFormer: "
+            "see attention_rollout."
+        )
     least = model.minimum_image_size
     pair = isinstance(image_size, Sequence) and len(image_size) == 2 and all(map(is_whole, image_size))
     if not pair or any(side < smallest for side, smallest in zip(image_size, least, strict=True)):
         raise ValueError(f"image_size is {image_size!r}; expected at least {tuple(least)} pixels, (height, width).")
-    with torch.device("meta"):
-        height, width = stencil_of(backbone.stem.convolution, torch.empty(1, *image_size)).shape[1:]
-    tokens = torch.zeros(1, height, width, requires_grad=True)
+    tokens = torch.zeros(1, *mixing.grid(model, tuple(image_size)), requires_grad=True)
     with torch.enable_grad():
-        mixed = tokens
-        for stage in backbone.stages:
-            if stage.downsample is not None:
-                mixed = stencil_of(stage.downsample.convolution, mixed)
-            for _ in stage.layers:
-                mixed = with_residual(mixed, stencil(mixed, 3, padding=1))
-        return torch.autograd.grad(mixed.mean(), tokens)[0][0]
-
-
-def find_mixing(model: nn.Module) -> Mixing:
-    """What rollout knows of a model's family.
-
-    Raises:
-        ValueError: it has no attention, or is no classifier that the package knows.
-    """
-    if getattr(getattr(model, "config", None), "model_type", None) == "hfvf_poolformer":
-        raise ValueError("A PoolFormer has no attention to roll out; mixing_map shows how it hands tokens on.")
-    return MIXINGS[check_classifier(model, MIXINGS)]
+        return torch.autograd.grad(mixing.mix(model, Walk([]), tokens, 0.0).sum(), tokens)[0][0]
 
 
 # Single attention layers: where a token looks, and how far.

@@ -16,9 +16,9 @@ from .capture import choose_classes
 from .cka import layer_similarity
 from .explanations import grad_cam, input_gradient, legrad, occlusion_map
 from .hidden import block_names, feature_colours, logit_lens, patch_filters, token_similarity
-from .mixing import MIXINGS
 from .pictures import draw_colours, draw_distances, draw_grid, draw_mosaic, draw_overlays, draw_similarity
 from .positions import position_similarity, receptive_field, relative_position_bias
+from .reading import find_mixing, has_attention
 from .rollout import (
     CLASS_TOKEN,
     attention_distance,
@@ -26,7 +26,6 @@ from .rollout import (
     attention_rollout,
     check_head,
     check_layer,
-    find_mixing,
     find_places,
     gradient_rollout,
     mixing_map,
@@ -119,7 +118,7 @@ class Method:
 
 def no_attention(request: Request) -> str | None:
     """Why attention cannot be looked at; None where it can."""
-    if request.model.config.model_type in MIXINGS:
+    if has_attention(request.model):
         return None
     return f"A {request.model.config.model_type} has no attention; mixing-map shows how it hands tokens on."
 
@@ -156,8 +155,9 @@ def _mixing_map(request: Request) -> list[View]:
 
 
 def _mixes_by_attention(request: Request) -> str | None:
-    name = request.model.config.model_type
-    return None if name == "hfvf_poolformer" else f"A {name} mixes by attention; a mixing map is of PoolFormer alone."
+    if not has_attention(request.model):
+        return None
+    return f"A {request.model.config.model_type} mixes by attention; a mixing map is of PoolFormer alone."
 
 
 def _attention(request: Request) -> list[View]:
@@ -443,7 +443,7 @@ def _refusal(look):
 def _positions(request: Request) -> list[View]:
     stage = request.layer or 0
     similarity = position_similarity(request.model, stage)
-    where = f" of stage {stage + 1}" if request.model.config.model_type == "pvt" else ""
+    where = f" of stage {stage + 1}" if stage or request.layer is not None else ""
     title = f"{request.name}\nsimilarity of position embeddings{where}: each place to all places"
 
     def draw(theme: str):

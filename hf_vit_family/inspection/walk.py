@@ -1,13 +1,14 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """One walk through a model's layers with one number a token.
 
-Every `mix` function of `mixing/` takes a walk through its layers. What the walk carries decides what is learnt: the
-tokens' shares of the classified vector (rollout), one layer's attention alone (raw attention), or the tokens' places
-(attention distance).
+A model's `mix` takes a walk through its layers. What the walk carries decides what is learnt: the tokens' shares of the
+classified vector (rollout), one layer's attention alone (raw attention), or the tokens' places (attention distance).
+On its way it records what each layer mixes, which is all that pages and lists of layers need.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -16,85 +17,7 @@ from transformers import PreTrainedModel
 
 from ..models.attention import grid_partition, grid_reverse, pad_to_multiple, window_partition, window_reverse
 
-
-class Walk:
-    """The attention matrices of a walk, and what it saw at one layer.
-
-    Args:
-        matrices: one (rows, queries, keys) an attention layer, in order; a layer with None hands its tokens on.
-        layer: the layer to look at, None for none. It leaves out the residual, and starts from its own tokens.
-        start: what these tokens carry, as many numbers as they are; what came so far where None.
-
-    Attributes:
-        entered: the map or sequence in front of that layer, a leaf of the graph.
-        left: the same shape behind it.
-        queries, keys: the values in the rows that its attention was computed in, (rows, Q) and (rows, K).
-    """
-
-    def __init__(
-        self,
-        matrices: Sequence[torch.Tensor | None],
-        layer: int | None = None,
-        start: torch.Tensor | None = None,
-    ):
-        self.matrices = list(matrices)
-        self.layer = layer
-        self.start = start
-        self.position = 0
-        self.entered = self.left = self.queries = self.keys = None
-
-    def enter(self, tokens: torch.Tensor) -> torch.Tensor:
-        """To be called with the tokens of the next attention layer before anything is made of them."""
-        if self.position == self.layer:
-            values = tokens if self.start is None else self.start.reshape(tokens.shape)
-            self.entered = values.detach().clone().requires_grad_()
-            return self.entered
-        return tokens
-
-    def convolve(self, convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
-        """The stencil of a layer that keeps the map's size and has no residual.
-
-        A walk without any attention matrix asks for the tokens' places, and they stay: among 2x2 tokens, a 3x3 kernel
-        sees the same from everywhere.
-        """
-        places_alone = all(matrix is None for matrix in self.matrices)
-        return tokens if places_alone else stencil_of(convolution, tokens)
-
-    def attend(self, tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """The next layer's attention of all tokens (B, ...) to keys (B, ...)."""
-        queries = tokens.flatten(1)
-        return self._leave(self._attend(queries, keys.flatten(1), None).view(tokens.shape))
-
-    def attend_in_windows(
-        self, tokens: torch.Tensor, size: tuple[int, int], kind: str = "window", shift: int = 0
-    ) -> torch.Tensor:
-        """The next layer's attention inside windows or grid cells of a map (B, H, W), padded as the models pad.
-
-        Args:
-            tokens: (B, H, W).
-            size: of a window in tokens.
-            kind: "window" or "grid".
-            shift: by how many tokens the map is rolled up and left before it is cut.
-        """
-        tokens = self.enter(tokens)
-        windows = partition(tokens, size, kind, shift)
-        padded = any(side % length for side, length in zip(tokens.shape[1:], size, strict=True))
-        real = partition(torch.ones_like(tokens), size, kind, shift) if padded else None
-        return self._leave(unite(self._attend(windows, windows, real), tokens.shape, size, kind, shift))
-
-    def _attend(self, queries: torch.Tensor, keys: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
-        here = self.position == self.layer
-        if here:
-            self.queries, self.keys = queries.detach(), keys.detach()
-        matrix = self.matrices[self.position]
-        return queries if matrix is None else attend(queries, keys, matrix, real, residual=not here)
-
-    def _leave(self, tokens: torch.Tensor) -> torch.Tensor:
-        if self.position == self.layer:
-            self.left = tokens
-        self.position += 1
-        return tokens
-
+M = TypeVar("M")
 
 # What layers do to a map of one number a token: linear steps, of which the mixing of a whole model is made.
 
@@ -187,7 +110,213 @@ def convolved_side(side: int, kernel: int, stride: int, padding: int = 0) -> int
     return (side + 2 * padding - kernel) // stride + 1
 
 
-# What rollout needs to know of a family.
+# The walk and what it records.
+
+
+KINDS = (
+    "global",
+    "window",
+    "shifted window",
+    "grid",
+    "reduced",
+    "pooled keys",
+    "convolutional",
+    "unfolded",
+    "separable",
+    "pooling",
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that mixes tokens.
+
+    Attributes:
+        index: in the order the layers run, from 0.
+        stage: from 1; None where the model has no stages.
+        block: from 1, inside its stage.
+        kind: one of `KINDS`.
+        size: (height, width) of its map in tokens.
+        extra: class tokens that stand in front of the map.
+        block_size: (height, width) in tokens of what the kind is about: the window, the grid, the kernel that makes a
+            key, the patch that is unfolded, the pooling neighbourhood; (1, 1) for global attention.
+        stride: in tokens from one key to the next; 1 where every token is a key.
+        shift: by how many tokens the map is rolled up and left in front of the cut.
+    """
+
+    index: int
+    stage: int | None
+    block: int
+    kind: str
+    size: tuple[int, int]
+    extra: int = 0
+    block_size: tuple[int, int] = (1, 1)
+    stride: int = 1
+    shift: int = 0
+
+    @property
+    def key_size(self) -> tuple[int, int]:
+        """(height, width) of the map of keys; the layer's own size where every token is a key."""
+        height, width = self.size
+        if self.kind == "pooled keys":
+            return self.block_size
+        if self.kind == "convolutional":  # padded, so that a part of a stride makes a key as well
+            return -(-height // self.stride), -(-width // self.stride)
+        return height // self.stride, width // self.stride
+
+    @property
+    def shared_keys(self) -> bool:
+        """Whether a key is made of several tokens."""
+        return self.kind in ("reduced", "pooled keys", "convolutional")
+
+
+class Walk:
+    """The attention matrices of a walk, and what it saw at one layer.
+
+    Args:
+        matrices: one (rows, queries, keys) an attention layer, in order; a layer with None hands its tokens on.
+        layer: the layer to look at, None for none. It leaves out the residual, and starts from its own tokens.
+        start: what these tokens carry, as many numbers as they are; what came so far where None.
+
+    Attributes:
+        layers: what was passed so far.
+        entered: the map or sequence in front of that layer, a leaf of the graph.
+        left: the same shape behind it.
+        queries, keys: the values in the rows that its attention was computed in, (rows, Q) and (rows, K).
+    """
+
+    # a family's `mix` takes the operators from the walk that it is handed, so that its file imports no torch
+    stencil, stencil_of, with_residual = map(staticmethod, (stencil, stencil_of, with_residual))
+
+    def __init__(
+        self,
+        matrices: Sequence[torch.Tensor | None],
+        layer: int | None = None,
+        start: torch.Tensor | None = None,
+    ):
+        self.matrices = list(matrices)
+        self.layer = layer
+        self.start = start
+        self.position = 0
+        self.layers: list[Layer] = []
+        self.stage, self.block = None, 0
+        self.entered = self.left = self.queries = self.keys = None
+
+    def stages(self, stages: Iterable[M]) -> Iterator[M]:
+        """The stages of a model one after the other, counted."""
+        for self.stage, stage in enumerate(stages, 1):
+            yield stage
+
+    def blocks(self, blocks: Iterable[M]) -> Iterator[M]:
+        """The blocks of a stage one after the other, counted."""
+        for self.block, block in enumerate(blocks, 1):
+            yield block
+
+    def through(self, mixer: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+        """A map (B, H, W) behind a layer that states its `layout`, `window`, `shift` and `reduction`.
+
+        Other than `stencil` and its like this includes the layer's residual.
+        """
+        if mixer.layout == "pooling":
+            return self.pool(tokens, mixer.window)
+        if mixer.window is not None:
+            return self.attend_in_windows(tokens, mixer.window, mixer.layout, mixer.shift)
+        tokens = self.enter(tokens)
+        if mixer.reduction is None:
+            return self.attend(tokens, tokens, mixer.layout)
+        keys = stencil_of(mixer.reduction, tokens)
+        return self.attend(tokens, keys, mixer.layout, mixer.reduction.kernel_size, mixer.reduction.stride[0])
+
+    def pool(self, tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """The average over the neighbourhood of each token of a map (B, H, W), beside the token itself."""
+        self._record("pooling", tuple(tokens.shape[1:]), block_size=size)
+        return with_residual(tokens, stencil(tokens, size, padding=(size[0] // 2, size[1] // 2)))
+
+    def enter(self, tokens: torch.Tensor) -> torch.Tensor:
+        """To be called with the tokens of the next attention layer before anything is made of them."""
+        if self.position == self.layer:
+            values = tokens if self.start is None else self.start.reshape(tokens.shape)
+            self.entered = values.detach().clone().requires_grad_()
+            return self.entered
+        return tokens
+
+    def convolve(self, convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
+        """The stencil of a layer that keeps the map's size and has no residual.
+
+        A walk without any attention matrix asks for the tokens' places, and they stay: among 2x2 tokens, a 3x3 kernel
+        sees the same from everywhere.
+        """
+        places_alone = all(matrix is None for matrix in self.matrices)
+        return tokens if places_alone else stencil_of(convolution, tokens)
+
+    def attend(
+        self,
+        tokens: torch.Tensor,
+        keys: torch.Tensor,
+        kind: str = "global",
+        block_size: tuple[int, int] = (1, 1),
+        stride: int = 1,
+        size: Sequence[int] | None = None,
+        extra: int = 0,
+    ) -> torch.Tensor:
+        """The next layer's attention of all tokens (B, ...) to keys (B, ...).
+
+        Args:
+            tokens: a map (B, H, W), or a sequence.
+            keys: as many rows.
+            kind, block_size, stride, extra: as `Layer` has them.
+            size: (height, width) of the map in the sequence; of `tokens` where None.
+        """
+        self._record(kind, tuple(tokens.shape[1:] if size is None else size), extra, tuple(block_size), stride)
+        queries = tokens.flatten(1)
+        return self._leave(self._attend(queries, keys.flatten(1), None).view(tokens.shape))
+
+    def attend_in_windows(
+        self, tokens: torch.Tensor, size: tuple[int, int], kind: str = "window", shift: int = 0
+    ) -> torch.Tensor:
+        """The next layer's attention inside windows or grid cells of a map (B, H, W), padded as the models pad.
+
+        Args:
+            tokens: (B, H, W).
+            size: of a window in tokens.
+            kind: "window" or "grid".
+            shift: by how many tokens the map is rolled up and left before it is cut.
+        """
+        self._record("shifted window" if shift else kind, tuple(tokens.shape[1:]), 0, tuple(size), 1, shift)
+        tokens = self.enter(tokens)
+        windows = partition(tokens, size, kind, shift)
+        padded = any(side % length for side, length in zip(tokens.shape[1:], size, strict=True))
+        real = partition(torch.ones_like(tokens), size, kind, shift) if padded else None
+        return self._leave(unite(self._attend(windows, windows, real), tokens.shape, size, kind, shift))
+
+    def _record(
+        self,
+        kind: str,
+        size: tuple[int, int],
+        extra: int = 0,
+        block_size: tuple[int, int] = (1, 1),
+        stride: int = 1,
+        shift: int = 0,
+    ) -> None:
+        self.layers.append(
+            Layer(len(self.layers), self.stage, self.block, kind, size, extra, block_size, stride, shift)
+        )
+
+    def _attend(self, queries: torch.Tensor, keys: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+        here = self.position == self.layer
+        if here:
+            self.queries, self.keys = queries.detach(), keys.detach()
+        matrix = self.matrices[self.position]
+        return queries if matrix is None else attend(queries, keys, matrix, real, residual=not here)
+
+    def _leave(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.position == self.layer:
+            self.left = tokens
+        self.position += 1
+        return tokens
+
+
+# What rollout needs to know of a model.
 
 
 def _as_it_is(weights: torch.Tensor) -> torch.Tensor:
@@ -196,7 +325,7 @@ def _as_it_is(weights: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Mixing:
-    """A family's attention graph.
+    """How a model mixes tokens.
 
     Attributes:
         layers: the attention modules of a model in the order they run.
