@@ -6,7 +6,7 @@ by side).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .layout import FusedProjection, StateDict, TimmLayout, resize_bias_table
 from .rows import HALF_MEAN, HALF_STD, Checkpoint, Family, Sizes, Tiny, timm_checkpoint
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from ..inspection.walk import Walk
     from ..models.configuration_base import HfvfConfig
 
 FAMILY = Family(
@@ -316,7 +315,7 @@ def grid(model: "PreTrainedModel", size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def mix(model: "PreTrainedModel", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+def mix(model: "PreTrainedModel", walk: Any, tokens: "torch.Tensor") -> "torch.Tensor":
     """MBConvs, windows and grids; axes side by side count evenly."""
     for stage in walk.stages(model.base_model.stages):
         for block in walk.blocks(stage.layers):
@@ -328,7 +327,7 @@ def mix(model: "PreTrainedModel", walk: "Walk", tokens: "torch.Tensor") -> "torc
     return tokens.mean((1, 2))
 
 
-def _convolve(convolution: "nn.Module", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+def _convolve(convolution: "nn.Module", walk: Any, tokens: "torch.Tensor") -> "torch.Tensor":
     if convolution.shortcut is None:
         return walk.with_residual(tokens, walk.stencil(tokens, 3, padding=1))
     _, height, width = tokens.shape

@@ -1,7 +1,7 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Twins PCPVT and SVT: timm's six variants and their published weights."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .layout import FusedProjection, TimmLayout
 from .rows import Checkpoint, Family, Sizes, Tiny, timm_checkpoint
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from ..inspection.walk import Walk
     from ..models.configuration_base import HfvfConfig
 
 FAMILY = Family(
@@ -122,7 +121,7 @@ def blocks(model: "PreTrainedModel") -> "list[list[nn.Module]]":
     return [[stage.position_encoding, *stage.layers[1:]] for stage in model.base_model.stages]
 
 
-def mix(model: "PreTrainedModel", walk: "Walk", tokens: "torch.Tensor") -> "torch.Tensor":
+def mix(model: "PreTrainedModel", walk: Any, tokens: "torch.Tensor") -> "torch.Tensor":
     """The layers of each stage, with the positional encoding behind the first."""
     for stage in walk.stages(model.base_model.stages):
         if stage.downsample is not None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -74,6 +75,19 @@ def _swin_mix(model: PreTrainedModel, walk: Walk, tokens: torch.Tensor, outside:
             _, height, width = tokens.shape
             tokens = stencil(tokens, 2, 2, (0, width % 2, 0, height % 2))
     return tokens.mean((1, 2))
+
+
+def fit_windows(model: PreTrainedModel) -> None:
+    """Let a Swin make its windows fit the map, which it does when it runs; Swin V2 has done so already."""
+    if model.config.model_type == "swin":
+        for block in _swin_modules(model):
+            block.set_shift_and_window_size(block.input_resolution)
+
+
+def shift_masks(model: PreTrainedModel, layer: int, size: tuple[int, int]) -> np.ndarray:
+    """(windows, tokens, tokens) of booleans, true where a layer with shifted windows lets attend."""
+    masks = _swin_modules(model)[layer].get_attn_mask(*size, dtype=torch.float32, device=torch.device("cpu"))
+    return (masks == 0).numpy()
 
 
 # PVT and PVTv2: pyramids whose keys are a map reduced by a strided convolution.

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from hf_vit_family.inspection.mixing import MIXINGS
+from hf_vit_family.inspection.reading import find_mixing, record_layers
+from hf_vit_family.inspection.transformers_models import fit_windows, shift_masks
 from hf_vit_family.inspection.walk import Walk
 
+from ...families.layers import Layer
 from ...inspection.rollout import Places, find_places
-from .layers import Layer, Mask, View, mixers
+from .layers import Mask, View
 
 
 class _Reaching(Walk):
@@ -37,7 +39,7 @@ class _Reaching(Walk):
 
 
 class AttentionGeometry:
-    """The `Geometry` of the twelve families with attention.
+    """The `Geometry` of families with attention.
 
     Args:
         model: an image classifier; weights are not used.
@@ -47,21 +49,17 @@ class AttentionGeometry:
     def __init__(self, model: PreTrainedModel, image_size: tuple[int, int]):
         self.model = model
         self.shape = (1, 3, *image_size)
-        self.mixing = MIXINGS[model.config.model_type]
-        for block in self._swin_blocks():
-            # Swin makes its windows fit the map when it runs; Swin V2 has done so already
-            if hasattr(block, "set_shift_and_window_size"):
-                block.set_shift_and_window_size(block.input_resolution)
-        self.mixers = mixers(model)
+        self.mixing = find_mixing(model)
+        fit_windows(model)
+        self.layers = record_layers(model, image_size)
         self.places = cache(lambda index: find_places(model, self.mixing, self.shape, index))
 
     def __len__(self) -> int:
-        return len(self.mixers)
+        return len(self.layers)
 
     def layer(self, index: int) -> Layer:
         """What an attention layer mixes."""
-        places: Places = self.places(index)
-        return Layer(index, size=places.grid, extra=int((places.rows < 0).sum()), **vars(self.mixers[index]))
+        return self.layers[index]
 
     def view(self, index: int, query: tuple[int, int]) -> View:
         """The keys of one query, undone to the tokens that they are made of."""
@@ -77,7 +75,7 @@ class AttentionGeometry:
         return View(self.places(index).as_map(taken.reshape(1, -1))[0].numpy(), int(allowed.sum()))
 
     def mask(self, index: int, query: tuple[int, int]) -> Mask | None:
-        """From the block's own `get_attn_mask`."""
+        """From the model's own mask."""
         token = self.places(index).find(query, index)
         masks = self._masks(index)
         if masks is None:
@@ -115,7 +113,7 @@ class AttentionGeometry:
     def key_map(self, index: int, tokens: np.ndarray) -> np.ndarray | None:
         """The keys of the walk, one colour channel after the other."""
         layer = self.layer(index)
-        if layer.kind not in ("reduced", "pooled keys", "convolutional"):
+        if not layer.shared_keys:
             return None
         places: Places = self.places(index)
         inside = (places.rows >= 0).numpy()
@@ -163,13 +161,6 @@ class AttentionGeometry:
 
     def _masks(self, index: int) -> np.ndarray | None:
         """(windows, tokens, tokens) of booleans, true where attention is allowed; None where a layer does not shift."""
-        if self.mixers[index].kind != "shifted window":
+        if self.layers[index].kind != "shifted window":
             return None
-        block = self._swin_blocks()[index]
-        masks = block.get_attn_mask(*self.places(index).grid, dtype=torch.float32, device=torch.device("cpu"))
-        return (masks == 0).numpy()
-
-    def _swin_blocks(self) -> list:
-        if self.model.config.model_type not in ("swin", "swinv2"):
-            return []
-        return [block for stage in self.model.base_model.encoder.layers for block in stage.blocks]
+        return shift_masks(self.model, index, self.layers[index].size)

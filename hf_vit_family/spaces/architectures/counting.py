@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_vit_family.families.registry import VARIANTS, find_variant, input_size
+from hf_vit_family.families.registry import FAMILIES, VARIANTS, find_variant, input_size
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +34,6 @@ SWEPT = (
     "poolformer_s12",
     "maxvit_nano_rw_256",
 )
-# whose position embeddings, biases or windows are made for one size: the model is built for the size that is asked for
-_ONE_SIZE = ("vit", "deit", "beit", "swin", "swinv2", "pvt")
 
 
 def count(name: str, size: tuple[int, int]) -> int | None:
@@ -64,7 +62,9 @@ def count(name: str, size: tuple[int, int]) -> int | None:
 def overrides_for(name: str, size: tuple[int, int]) -> dict[str, int]:
     """What the configuration of a variant needs besides for images of (height, width) pixels, which are square."""
     variant, _ = find_variant(name)
-    return {"image_size": size[0]} if variant.family in _ONE_SIZE and size != input_size(variant) else {}
+    # a model whose position embeddings, biases or windows are made for one size is built for the one that is asked for
+    configured = FAMILIES[variant.family].sizes.configured
+    return {"image_size": size[0]} if configured and size != input_size(variant) else {}
 
 
 def count_parameters(name: str) -> int:

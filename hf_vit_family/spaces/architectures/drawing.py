@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from .layers import Geometry, Layer
+from ...families.layers import Layer
+from .layers import Geometry
 
 SIDE = 672  # pixels of a picture's longer side, about
 GAP, SMALL_GAP = 10, 2

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hf_vit_family.families import FAMILIES, Variant
 from hf_vit_family.families.registry import VARIANTS, input_size
 
-from .layers import CLASS_TOKENS, PLAIN, Geometry, Layer, View, check_query
+from ...families.layers import Layer
+from .layers import Geometry, View, check_query
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,7 +22,7 @@ MOST_MODELS = 16  # whose geometry stays; a model without weights takes some meg
 
 
 class PlainGeometry:
-    """ViT, DeiT and BEiT: the configuration alone tells that all tokens of a patch grid attend to all.
+    """ViT and its like: the configuration alone tells that all tokens of a patch grid attend to all.
 
     Args:
         grid: (height, width) in patches.
@@ -36,7 +38,7 @@ class PlainGeometry:
 
     def layer(self, index: int) -> Layer:
         """A block of global attention."""
-        return Layer(index, 1, index + 1, "global", self.grid, self.extra)
+        return Layer(index, None, index + 1, "global", self.grid, self.extra)
 
     def view(self, index: int, query: tuple[int, int]) -> View:
         """All tokens, class tokens with them."""
@@ -64,7 +66,7 @@ class PlainGeometry:
 
 @lru_cache(maxsize=MOST_MODELS)
 def find_geometry(name: str) -> Geometry:
-    """The geometry of a variant at its own input size. Only ViT, DeiT and BEiT do without importing torch.
+    """The geometry of a variant at its own input size. A plain one does without importing torch.
 
     Args:
         name: a variant of the zoo.
@@ -76,26 +78,31 @@ def find_geometry(name: str) -> Geometry:
         raise ValueError(f"Unknown variant {name!r}; expected one of the {len(VARIANTS)} in the table of families.")
     variant = VARIANTS[name]
     size = input_size(variant)
-    if variant.family in PLAIN:
+    if is_plain(variant):
         patch = variant.config["patch_size"]
         grid = (size[0] // patch, size[1] // patch)
-        return PlainGeometry(grid, variant.config["num_hidden_layers"], CLASS_TOKENS[variant.family])
+        return PlainGeometry(grid, variant.config["num_hidden_layers"], FAMILIES[variant.family].class_tokens)
 
     return geometry_of(hollow_model(name), size)
+
+
+def is_plain(variant: Variant) -> bool:
+    """Whether one stage of global attention on a grid of patches is all, so that the configuration tells the rest."""
+    return "num_hidden_layers" in variant.config and FAMILIES[variant.family].class_tokens > 0
 
 
 def geometry_of(model, image_size: tuple[int, int]) -> Geometry:
     """The geometry of a model's own code for images of (height, width) pixels; weights are not used.
 
     Args:
-        model: an image classifier of one of the thirteen families, of transformers' PreTrainedModel.
+        model: an image classifier of one of the families, of transformers' PreTrainedModel.
         image_size: in pixels.
     """
+    from ...inspection.reading import has_attention
     from .attention_geometry import AttentionGeometry
     from .pooling_geometry import PoolingGeometry
 
-    pooling = model.config.model_type == "hfvf_poolformer"
-    return (PoolingGeometry if pooling else AttentionGeometry)(model, image_size)
+    return (AttentionGeometry if has_attention(model) else PoolingGeometry)(model, image_size)
 
 
 # Models without weights: the zoo's real classes and configurations, built in a moment whatever their size.

@@ -10,15 +10,12 @@ from .. import choices
 from ..layout import dark, description
 from . import texts
 from .drawing import encoded, pictures
-from .geometry import find_geometry
-from .layers import PLAIN, Geometry, Layer
+from .geometry import find_geometry, is_plain
+from .layers import Geometry, Layer
 from .texts import paper_link
 
-# the family that the page starts with, which needs no model; then by the year of the paper
-ORDER = (
-    *("vit", "deit", "beit", "swin", "swinv2", "pvt", "pvt_v2", "twins", "cvt", "mobilevit", "mobilevitv2"),
-    *("poolformer", "maxvit"),
-)
+# as the papers appeared; the first, with which the page starts, needs no model
+ORDER = tuple(sorted(FAMILIES, key=lambda name: FAMILIES[name].published))
 
 
 def draw() -> None:
@@ -60,7 +57,7 @@ def _choose_variant(family: str) -> str:
 
 
 def _geometry(variant: str, place) -> Geometry:
-    if VARIANTS[variant].family in PLAIN:
+    if is_plain(VARIANTS[variant]):
         return find_geometry(variant)
     with place, st.spinner("Building the model without its weights"):
         return find_geometry(variant)

@@ -1,34 +1,35 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""PoolFormer: which tokens its averages connect, by the steps that `mixing_map` of the inspection takes."""
+"""Models without attention, such as PoolFormer: which tokens their averages connect."""
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ...families.layers import Layer
+from ...inspection.reading import record_layers
 from ...inspection.walk import stencil, stencil_of, with_residual
-from .layers import Layer, View, check_query, mixers
+from .layers import View, check_query
 
 
 class PoolingGeometry:
-    """The `Geometry` of a PoolFormer.
+    """The `Geometry` of a model that pools.
 
     Args:
-        model: a PoolFormer; weights are not used.
+        model: a native one, every layer of which pools; weights are not used.
         image_size: (height, width) in pixels.
     """
 
     def __init__(self, model: PreTrainedModel, image_size: tuple[int, int]):
         self.model = model
-        self.mixers = mixers(model)
-        stem = stencil_of(model.base_model.stem.convolution, torch.zeros(1, *image_size))
-        self.first = tuple(stem.shape[1:])
+        self.layers = record_layers(model, image_size)
+        self.first = self.layers[0].size
 
     def __len__(self) -> int:
-        return len(self.mixers)
+        return len(self.layers)
 
     def layer(self, index: int) -> Layer:
         """A pooling and the size of its map."""
-        return Layer(index, size=self._size(index), **vars(self.mixers[index]))
+        return self.layers[index]
 
     def view(self, index: int, query: tuple[int, int]) -> View:
         """The neighbourhood that is averaged, which ends at the edge of the map."""
@@ -63,12 +64,12 @@ class PoolingGeometry:
         return self._pool(channels, index).permute(1, 2, 0).numpy()
 
     def _pool(self, tokens: torch.Tensor, index: int) -> torch.Tensor:
-        kernel = self.mixers[index].block_size
+        kernel = self.layers[index].block_size
         return stencil(tokens, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
 
     def _in_front(self, index: int, tokens: torch.Tensor) -> torch.Tensor:
         """The stem's map (1, height, width) as the map in front of a layer."""
-        for earlier, mixer in enumerate(self.mixers[: index + 1]):
+        for earlier, mixer in enumerate(self.layers[: index + 1]):
             stage = self.model.base_model.stages[mixer.stage - 1]
             if mixer.block == 1 and stage.downsample is not None:
                 tokens = stencil_of(stage.downsample.convolution, tokens)
@@ -77,4 +78,4 @@ class PoolingGeometry:
         return tokens
 
     def _size(self, index: int) -> tuple[int, int]:
-        return tuple(self._in_front(index, torch.zeros(1, *self.first)).shape[1:])
+        return self.layers[index].size

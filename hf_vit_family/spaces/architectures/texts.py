@@ -3,9 +3,9 @@
 
 import re
 
-from hf_vit_family.families import Family
+from hf_vit_family.families import FAMILIES, Family
 
-from .layers import Layer
+from ...families.layers import Layer
 
 
 def mixing_text(layer: Layer) -> str:
@@ -74,12 +74,8 @@ TITLES = {
 
 def layer_title(layer: Layer, family: str) -> str:
     """For example "Stage 2, block 1: shifted windows on a map of 28 x 28 tokens"."""
-    name = TITLES[layer.kind]
-    if family == "twins" and layer.kind == "reduced":
-        name = "global sub-sampled attention"
-    if family == "twins" and layer.kind == "window":
-        name = "locally grouped attention"
-    where = f"Block {layer.block}" if family in ("vit", "deit", "beit") else f"Stage {layer.stage}, block {layer.block}"
+    name = FAMILIES[family].layer_names.get(layer.kind, TITLES[layer.kind])
+    where = f"Block {layer.block}" if layer.stage is None else f"Stage {layer.stage}, block {layer.block}"
     return f"{where}: {name} on a map of {layer.size[0]} x {layer.size[1]} tokens"
 
 

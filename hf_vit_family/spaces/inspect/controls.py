@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from ...families import Family
 from ..layout import plain, problem
 from .methods import BY_TITLE, METHODS, Method, fitting, reason_against, scorable
 from .results import Subject
@@ -58,15 +59,15 @@ def choose_method(subject: Subject, key: str = "method", of_image: bool = False)
         key: of the control, and in the link.
         of_image: leave out methods whose map is the same for every image.
     """
-    methods = scorable(subject.model_type) if of_image else fitting(subject.model_type)
+    methods = scorable(subject.family) if of_image else fitting(subject.family)
     titles = [method.title for method in methods]
     settle(key, titles, titles[0], f"“{{}}” is no method for this model; {titles[0]} is shown.")
     return BY_TITLE[st.selectbox("Method", titles, key=key, bind="query-params", persist_state="session")]
 
 
-def list_unfit(model_type: str) -> None:
+def list_unfit(family: Family) -> None:
     """The methods that do not fit a family, each with the reason."""
-    reasons = filter(None, (reason_against(method, model_type) for method in METHODS))
+    reasons = filter(None, (reason_against(method, family) for method in METHODS))
     st.markdown("Not offered for this model:\n" + "\n".join(f"- {reason}" for reason in reasons))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...families.registry import family_of
 from .methods import MIXING, ROLLOUT, Method, reason_against
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def make_map(model: "PreTrainedModel", pixel_values: "torch.Tensor", method: Met
     Raises:
         ValueError: the method does not fit, or the model does not take such an image.
     """
-    reason = reason_against(method, model.config.model_type)
+    reason = reason_against(method, family_of(model))
     if reason is not None:
         raise ValueError(reason)
     with EXCLUSIVE:

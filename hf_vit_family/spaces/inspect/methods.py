@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-POOLFORMER = "hfvf_poolformer"
+from ...families import Family
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,25 @@ BY_TITLE = {method.title: method for method in METHODS}
 _NEED_ATTENTION = (ROLLOUT, GRADIENT_ROLLOUT, LEGRAD)
 
 
-def reason_against(method: Method, model_type: str) -> str | None:
+def reason_against(method: Method, family: Family) -> str | None:
     """Why a method does not fit a family, as one sentence; None where it does.
 
     Args:
         method: one of `METHODS`.
-        model_type: of the model's configuration.
+        family: of the model.
     """
-    if method in _NEED_ATTENTION and model_type == POOLFORMER:
+    if method in _NEED_ATTENTION and not family.attention:
         return f"{method.title} needs attention weights, and PoolFormer has none: it averages neighbouring tokens."
-    if method is MIXING and model_type != POOLFORMER:
+    if method is MIXING and family.attention:
         return "The mixing map is for PoolFormer alone: this model mixes tokens by attention, which rollout shows."
     return None
 
 
-def fitting(model_type: str) -> list[Method]:
+def fitting(family: Family) -> list[Method]:
     """The methods that fit a family, the one to begin with first."""
-    return [method for method in METHODS if reason_against(method, model_type) is None]
+    return [method for method in METHODS if reason_against(method, family) is None]
 
 
-def scorable(model_type: str) -> list[Method]:
+def scorable(family: Family) -> list[Method]:
     """The fitting methods whose maps are of the image, so that deletion and insertion say something of them."""
-    return [method for method in fitting(model_type) if method.of_image]
+    return [method for method in fitting(family) if method.of_image]

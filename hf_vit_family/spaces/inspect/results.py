@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from ...families import FAMILIES, Family
 from ..turns import turn
 from . import maps
-from .layers import Layer, describe_layers
+from .layers import AttentionLayer, describe_layers
 from .maps import EXCLUSIVE, batch_size, explain_with
 from .methods import BY_TITLE, Method
 
@@ -213,9 +214,9 @@ class Subject:
         return self.served.name, self.chosen.digest
 
     @property
-    def model_type(self) -> str:
-        """Of the model's configuration."""
-        return self.served.model.config.model_type
+    def family(self) -> Family:
+        """Of the model."""
+        return FAMILIES[self.served.family]
 
     @property
     def predicted(self) -> int:
@@ -245,7 +246,7 @@ def look_at(served: "ServedModel", chosen: "ChosenImage") -> Subject:
     return Subject(served, chosen, pixel_values, shown, probabilities)
 
 
-def layers_of(subject: Subject) -> tuple[Layer, ...]:
+def layers_of(subject: Subject) -> tuple[AttentionLayer, ...]:
     """The model's attention layers."""
     key = ("layers", subject.served.name, tuple(subject.pixel_values.shape))
     return remember(key, "read the layers", lambda: describe_layers(subject.served.model, subject.pixel_values))

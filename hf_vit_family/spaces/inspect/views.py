@@ -12,7 +12,7 @@ from ..models import far_from_training, serve
 from . import charts, maps, results
 from .charts import as_bytes, colour_bar, enlarge, find_reach, outline, over_image
 from .controls import PREDICTED, choose_class, choose_method, list_unfit, settle, unique_labels
-from .layers import Layer
+from .layers import AttentionLayer
 from .methods import GRAD_CAM, GRADIENT_ROLLOUT, METHODS, OCCLUSION, ROLLOUT, Method, reason_against
 from .results import (
     FILLING,
@@ -57,7 +57,7 @@ def draw_maps(subject: Subject) -> None:
         offer_downloads(subject, method, target, values)
     if method.of_image:
         _draw_score(subject, method, target)
-    list_unfit(subject.model_type)
+    list_unfit(subject.family)
 
 
 def draw_image(subject: Subject) -> None:
@@ -185,7 +185,7 @@ def draw_attention(subject: Subject) -> None:
             "PoolFormer has no attention: it mixes each token with the average of its neighbours, the same way for "
             "every image. The view Maps has its mixing map and the maps that are for a class."
         )
-        list_unfit(subject.model_type)
+        list_unfit(subject.family)
         return
     controls, picture = st.columns(2)
     with controls:
@@ -221,7 +221,7 @@ def draw_attention(subject: Subject) -> None:
     _draw_heads(subject, layer, query)
 
 
-def _choose_layer(layers: tuple[Layer, ...]) -> Layer:
+def _choose_layer(layers: tuple[AttentionLayer, ...]) -> AttentionLayer:
     last = len(layers) - 1
     settle("layer", range(last + 1), 0, f"This model has no layer {{}}: it has layers 0 to {last}; layer 0 is shown.")
     index = 0
@@ -234,17 +234,17 @@ def _choose_layer(layers: tuple[Layer, ...]) -> Layer:
     return layer
 
 
-def _choose_head(layer: Layer) -> int | None:
+def _choose_head(layer: AttentionLayer) -> int | None:
     options = [MEAN, *map(str, range(layer.heads))]
     settle("head", options, MEAN, f"Layer {layer.index} has no head {{}}; the mean of its heads is shown.")
     chosen = st.selectbox("Head", options, key="head", bind="query-params", persist_state="session")
     return None if chosen == MEAN else int(chosen)
 
 
-def _choose_query(layer: Layer) -> tuple[int, int] | str:
+def _choose_query(layer: AttentionLayer) -> tuple[int, int] | str:
     """The token that looks, by its place in the layer's map."""
-    _keep_place(layer.grid)
-    if layer.class_token:
+    _keep_place(layer.size)
+    if layer.extra:
         options = [PATCH, CLASS_TOKEN]
         settle("from", options, PATCH, "A query is a patch or the class token, not “{}”; a patch is shown.")
         chosen = st.radio(
@@ -254,7 +254,7 @@ def _choose_query(layer: Layer) -> tuple[int, int] | str:
             return "class"
     st.markdown("Click a patch in the picture, or give its place:")
     places = []
-    for column, name, count in zip(st.columns(2), ("row", "column"), layer.grid, strict=True):
+    for column, name, count in zip(st.columns(2), ("row", "column"), layer.size, strict=True):
         middle = count // 2
         sentence = (
             f"The map of layer {layer.index} has {name}s 0 to {count - 1}, and no {name} {{}}; {middle} is shown."
@@ -287,7 +287,7 @@ def _keep_place(grid: tuple[int, int]) -> None:
 
 
 def _draw_patches(
-    subject: Subject, layer: Layer, values: np.ndarray, query: tuple[int, int] | str, measure: str
+    subject: Subject, layer: AttentionLayer, values: np.ndarray, query: tuple[int, int] | str, measure: str
 ) -> None:
     # the chart forgets its own selection when the place was changed elsewhere: the same patch can be clicked again
     key = f"patches_{layer.index}_{st.session_state.get(_CLICKS, 0)}"
@@ -315,7 +315,7 @@ def _count_click() -> None:
     st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
 
 
-def _draw_heads(subject: Subject, layer: Layer, query: tuple[int, int] | str) -> None:
+def _draw_heads(subject: Subject, layer: AttentionLayer, query: tuple[int, int] | str) -> None:
     if layer.heads < 2:
         return
     if not st.toggle("Show every head", key="heads", bind="query-params", persist_state="session"):
@@ -326,7 +326,7 @@ def _draw_heads(subject: Subject, layer: Layer, query: tuple[int, int] | str) ->
             reach = find_reach(values)
             picture = over_image(subject.shown, values, reach)
             if query != "class":
-                picture = outline(picture, layer.grid, query)
+                picture = outline(picture, layer.size, query)
             text = f"Head {head}: 0 to {reach[1]:.3g}"
             st.image(picture, caption=text, width=160, alt=text)
     st.caption("Each head has its own colour scale, from 0 to the largest weight that is written below it.")
@@ -425,7 +425,7 @@ def _introduce(subject: Subject, target: int | None) -> None:
 def _draw_map(subject: Subject, method: Method, target: int) -> list[tuple[str, results.Score]]:
     """A model's map with its score, by the model's name; none where the method does not fit."""
     name = subject.served.name
-    reason = reason_against(method, subject.model_type)
+    reason = reason_against(method, subject.family)
     if reason:
         st.caption(f"{plain(name)}: {reason}")
         return []
