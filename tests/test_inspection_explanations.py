@@ -19,7 +19,6 @@ from hf_vit_family.inspection import (
     receptive_field,
 )
 from hf_vit_family.inspection.capture import capture_attention, exact_gradients
-from hf_vit_family.inspection.mixing import MIXINGS
 from hf_vit_family.inspection.patches import (
     fill_patches,
     first_patches,
@@ -28,6 +27,7 @@ from hf_vit_family.inspection.patches import (
     rank_patches,
     to_grid,
 )
+from hf_vit_family.inspection.reading import find_mixing
 
 random_model = partial(zoo_models.random_model, num_labels=5)
 
@@ -187,7 +187,7 @@ def test_legrad_of_windows_by_hand():
     """One stage of two blocks with windows of 3 on 4x4 tokens: padded, and shifted in the second block."""
     model = random_model("swin", embed_dim=8, depths=[2], num_heads=[2], window_size=3, image_size=16)
     pixel_values = images("swin", (16, 16))
-    modules = MIXINGS["swin"].layers(model)
+    modules = find_mixing(model).layers(model)
     expected = torch.zeros(2, 4, 4)
     for layer, shift in ((0, 0), (1, 1)):
         kept = {}
@@ -215,7 +215,7 @@ def test_legrad_of_windows_by_hand():
 def test_legrad_of_reduced_keys_shares_them_out():
     """PVT's first stage, read from the model's own logit: 16 keys, each of 4x4 tokens; the sum over queries is kept."""
     model, pixel_values = random_model("pvt"), images("pvt")
-    modules = MIXINGS["pvt"].layers(model)
+    modules = find_mixing(model).layers(model)
     weights, outputs = capture_attention(model, pixel_values, modules, gradients=True)
     gradients = torch.autograd.grad(outputs.logits[:, 1].sum(), weights)
     reductions, sides = model.config.sequence_reduction_ratios, (16, 8, 4, 2)
@@ -235,7 +235,7 @@ def test_legrad_counts_a_row_that_queries_share_once():
     The last block's logit is the model's own, and so are those of the blocks before, which are in earlier stages.
     """
     model, pixel_values = random_model("mobilevitv2"), images("mobilevitv2")
-    modules = MIXINGS["mobilevitv2"].layers(model)
+    modules = find_mixing(model).layers(model)
     weights, outputs = capture_attention(model, pixel_values, modules, gradients=True)
     gradients = torch.autograd.grad(outputs.logits[:, 1].sum(), weights)
     expected = sum(gradient.clamp(min=0).flatten(1).sum(1) for gradient in gradients) / len(weights)

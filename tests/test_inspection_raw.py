@@ -10,7 +10,7 @@ from zoo_models import images, random_model
 
 from hf_vit_family.inspection import attention_distance, attention_map
 from hf_vit_family.inspection.capture import capture_attention
-from hf_vit_family.inspection.mixing import MIXINGS
+from hf_vit_family.inspection.reading import find_mixing
 
 SWIN = {"window_size": 3, "depths": [2, 2, 2, 1], "image_size": 80}
 # family, overrides, pixels, layer, its map, class tokens, how its softmax is to be read
@@ -74,7 +74,7 @@ def written_out(weights, shape, extra, how):
 @pytest.mark.parametrize(("family", "overrides", "size", "layer", "shape", "extra", "how"), LAYERS)
 def test_where_tokens_look_and_how_far(family, overrides, size, layer, shape, extra, how):
     model, pixel_values = random_model(family, **overrides), images(family, size)
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
     (captured,), _ = capture_attention(model, pixel_values, mixing.layers(model), layers=[layer])
     captured = mixing.standard(captured).double().numpy()
     captured = captured.reshape(2, -1, *captured.shape[1:])

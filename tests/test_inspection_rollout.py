@@ -11,7 +11,7 @@ from zoo_models import TINY, images, random_model, shown, tiny_model
 from hf_vit_family import create_model
 from hf_vit_family.inspection import attention_map, attention_rollout, gradient_rollout, mixing_map
 from hf_vit_family.inspection.capture import capture_attention
-from hf_vit_family.inspection.mixing import MIXINGS
+from hf_vit_family.inspection.reading import find_mixing
 from hf_vit_family.inspection.walk import Walk
 
 FAMILIES = [family for family in TINY if family != "poolformer"]
@@ -21,7 +21,7 @@ OBLONG |= {"swin": (96, 64), "mobilevit": (64, 128), "mobilevitv2": (128, 64)}
 
 
 def captured(model, pixel_values):
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
     weights, _ = capture_attention(model, pixel_values, mixing.layers(model))
     return [mixing.standard(layer).mean(1).double() for layer in weights]
 
@@ -258,7 +258,7 @@ def test_maps_are_distributions_over_the_image(family):
 def test_every_matrix_has_rows_that_sum_to_one(family):
     """A constant goes through all of the model as it is; -1 stands for whatever a class token carries."""
     model, pixel_values = random_model(family), images(family)
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
     matrices = [matrix.float() for matrix in captured(model, pixel_values)]
     grid = mixing.grid(model, tuple(pixel_values.shape[2:]))
     constant = mixing.mix(model, Walk(matrices), torch.full((2, *grid), -1.0), -1.0)
@@ -326,7 +326,7 @@ def test_a_token_with_even_attention_sees_what_the_layer_connects(family, layer,
 @pytest.mark.parametrize(("fusion", "ratio"), [("max", 0.0), ("min", 0.0), ("mean", 0.5), ("max", 0.9)])
 def test_the_published_variants(family, fusion, ratio):
     model, pixel_values = random_model(family), images(family)
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
     weights, _ = capture_attention(model, pixel_values, mixing.layers(model))
     extra = 2 if family == "deit" else 1
     product = None
@@ -362,7 +362,7 @@ def test_gradient_rollout_speaks_for_the_class():
 @pytest.mark.parametrize("family", ["twins", "maxvit", "vit", "deit", "swin", "beit", "pvt", "pvt_v2", "swinv2"])
 def test_the_numbers_are_the_models_own(family):
     model, pixel_values = random_model(family), images(family)
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
     found, _ = capture_attention(model, pixel_values, mixing.layers(model))
     if hasattr(model, "set_attn_implementation") and family not in ("pvt", "pvt_v2", "swinv2"):
         model.set_attn_implementation("eager")

@@ -23,9 +23,9 @@ from hf_vit_family.inspection import (
     shown_images,
     token_similarity,
 )
-from hf_vit_family.inspection.anatomy import find_anatomy
 from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.cka import gram, unbiased_hsic
+from hf_vit_family.inspection.reading import find_anatomy
 from hf_vit_family.models.relative_position import relative_log_coordinates, relative_position_index
 
 ANY_SIZE = ["poolformer", "twins", "maxvit", "swin", "swinv2", "pvt_v2", "cvt", "mobilevit", "mobilevitv2"]

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageColor
 
 from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.layers import KINDS
 from hf_vit_family.spaces.architectures import drawing, texts
 from hf_vit_family.spaces.architectures.drawing import block_size, borders, pictures
 from hf_vit_family.spaces.architectures.geometry import find_geometry
-from hf_vit_family.spaces.architectures.layers import KINDS
 
 APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures"
 # a variant and layer of every kind

@@ -15,6 +15,7 @@ from transformers import ViTImageProcessor
 from zoo_models import tiny_model
 
 from hf_vit_family import inspection, load_image_processor, load_model
+from hf_vit_family.families.registry import family_of
 from hf_vit_family.spaces.images import example_image
 from hf_vit_family.spaces.inspect import maps, methods, results, views
 
@@ -92,7 +93,7 @@ def test_every_method_that_fits_is_shown_and_the_others_have_a_reason(model, dow
     page = visit(model=model, image="Sneaker")
     offered = page.selectbox(key="method").options
     network, pixels = load_model(model), as_model_takes_it(model, "sneaker")
-    assert offered == [method.title for method in methods.fitting(network.config.model_type)]
+    assert offered == [method.title for method in methods.fitting(family_of(network))]
     for title in offered:
         method = methods.BY_TITLE[title]
         lives(page.selectbox(key="method").set_value(title).run())

@@ -11,7 +11,7 @@ import torch
 from zoo_models import TINY, images, random_model
 
 from hf_vit_family import inspection, load_model
-from hf_vit_family.inspection.mixing import MIXINGS
+from hf_vit_family.families import FAMILIES
 from hf_vit_family.spaces.inspect import charts, controls, layers, maps, methods, results
 
 
@@ -37,7 +37,7 @@ def test_the_names_say_what_a_layer_looks_at():
         return [layer.title for layer in layers.describe_layers(random_model(family).eval(), images(family, batch=1))]
 
     assert titles("twins")[0] == "Layer 0, stage 1: local, windows of 7 x 7 tokens; 16 x 16 tokens, 1 head"
-    assert "global, keys sub-sampled 2 x 2; 4 x 4 tokens, 2 heads" in titles("twins")[3]
+    assert "global, keys spatially reduced 2 x 2; 4 x 4 tokens, 2 heads" in titles("twins")[3]
     assert "grid of 7 x 7 tokens" in titles("maxvit")[1]
     assert titles("vit")[1] == "Layer 1: global, every token to every token; 4 x 4 tokens and a class token, 2 heads"
     assert "keys spatially reduced 8 x 8" in titles("pvt")[0]
@@ -46,9 +46,8 @@ def test_the_names_say_what_a_layer_looks_at():
 @pytest.mark.parametrize("family", ["poolformer", "vit", "twins"])
 def test_every_method_fits_or_says_why_not(family):
     model, pixels = random_model(family).eval(), images(family, batch=1)
-    model_type = model.config.model_type
     for method in methods.METHODS:
-        reason = methods.reason_against(method, model_type)
+        reason = methods.reason_against(method, FAMILIES[family])
         if reason is None:
             assert maps.make_map(model, pixels, method, 0).ndim == 2
             continue
@@ -58,10 +57,12 @@ def test_every_method_fits_or_says_why_not(family):
 
 
 def test_the_mixing_map_stands_where_attention_is_missing():
-    assert methods.fitting("hfvf_poolformer")[0] is methods.MIXING
-    assert methods.MIXING not in methods.scorable("hfvf_poolformer"), "it is the same for every image"
-    for model_type in MIXINGS:
-        assert methods.fitting(model_type) == [method for method in methods.METHODS if method is not methods.MIXING]
+    for family in FAMILIES.values():
+        if not family.attention:
+            assert methods.fitting(family)[0] is methods.MIXING
+            assert methods.MIXING not in methods.scorable(family), "it is the same for every image"
+            continue
+        assert methods.fitting(family) == [method for method in methods.METHODS if method is not methods.MIXING]
 
 
 @pytest.fixture(scope="module")

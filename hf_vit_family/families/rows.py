@@ -13,7 +13,7 @@ say:
 * `adapt_state_dict(state_dict, config)`, `timm_overrides(module, config)`: for weights that are made for one window;
 * `transformers_config(config)`: keyword arguments of the native configuration for a config.json of transformers' own;
 * `transformers_model(model)`: transformers' model of the same size for benchmarks, and whether it has the weights;
-* `mix(model, walk, tokens)`: how tokens mix (`inspection.walk`), where that is more than the layers of each stage one after the other;
+* `mix(model, walk, tokens)`: how tokens mix (`inspection.walk`), where that is more than each stage's layers in turn;
 * `grid(model, size)`: (height, width) in tokens of the first layer's map, where the stem is not one convolution;
 * `blocks(model)`: by stage, the modules behind which there is a map, where these are not the stage's layers;
   `CHANNELS_LAST` where they give (batch, height, width, channels);
