@@ -26,17 +26,17 @@ def test_layers_are_named_for_every_family(family):
     assert [layer.heads for layer in found] == [len(heads) for heads in captured]
     assert [layer.index for layer in found] == list(range(len(captured)))
     last = found[-1]
-    corner = (0, last.grid[1] - 1)
-    assert maps.make_attention_map(model, pixels, last.index, last.heads - 1, corner).shape == last.grid
-    if last.class_token:
-        assert maps.make_attention_map(model, pixels, last.index, None, "class").shape == last.grid
+    corner = (0, last.size[1] - 1)
+    assert maps.make_attention_map(model, pixels, last.index, last.heads - 1, corner).shape == last.size
+    if last.extra:
+        assert maps.make_attention_map(model, pixels, last.index, None, "class").shape == last.size
 
 
 def test_the_names_say_what_a_layer_looks_at():
     def titles(family):
         return [layer.title for layer in layers.describe_layers(random_model(family).eval(), images(family, batch=1))]
 
-    assert titles("twins")[0] == "Layer 0, stage 1: local, windows of 7 x 7 tokens; 16 x 16 tokens, 1 head"
+    assert titles("twins")[0] == "Layer 0, stage 1: windows of 7 x 7 tokens; 16 x 16 tokens, 1 head"
     assert "global, keys spatially reduced 2 x 2; 4 x 4 tokens, 2 heads" in titles("twins")[3]
     assert "grid of 7 x 7 tokens" in titles("maxvit")[1]
     assert titles("vit")[1] == "Layer 1: global, every token to every token; 4 x 4 tokens and a class token, 2 heads"
