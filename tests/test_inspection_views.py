@@ -152,7 +152,7 @@ def test_refusals_say_what_fits():
         (lambda: hidden_maps(random_model("swin"), images("swin", (32, 64))), "takes at least 33x33"),
         (lambda: hidden_maps(random_model("pvt_v2"), images("pvt_v2", (64, 28))), "takes at least 29x29"),
         (lambda: hidden_maps(random_model("mobilevitv2"), images("mobilevitv2", (32, 32))), "takes at least 33x33"),
-        (lambda: hidden_maps(model.base_model, pixel_values), "expected an image classifier of one of vit, deit"),
+        (lambda: hidden_maps(model.base_model, pixel_values), "expected an image classifier of one of twins"),
         (lambda: logit_lens(random_model("swin"), images("swin"), [0]), "the last stage alone, blocks 3 to 3"),
         (lambda: receptive_field(model, pixel_values, [0], (4, 0)), "block 0 has 4 x 4 tokens"),
         (lambda: position_similarity(random_model("twins")), "ViT, DeiT and PVT have them"),
