@@ -1,7 +1,9 @@
-"""Settings of every test run."""
+"""Settings of every test run, how the tests are shared between processes, and what they cost."""
 
 import os
+import re
 import sys
+from collections import Counter
 
 import pytest
 
@@ -16,6 +18,79 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # test files import functions of this plugin before pytest loads it
 pytest.register_assert_rewrite("browser")
+
+# The files whose tests are shared by family, where others stay together: each test's id begins with its family.
+BY_FAMILY = ("tests/test_contract.py", "tests/common_suite/test_common.py")
+COLLECTION = "importing and collecting"
+
+
+def scope(nodeid: str) -> str:
+    """What one process runs together: a file, or a family of one."""
+    file = nodeid.split("::", 1)[0]
+    family = re.search(r"\[([a-z0-9_]+)", nodeid) if file in BY_FAMILY else None
+    return f"{file}[{family[1]}]" if family else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getvalue("dist") != "loadfile":
+        return None
+    # an own class, as `--dist loadgroup` would write the group into the name of every test
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadFamilyScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+    return LoadFamilyScheduling(config, log)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cpu-seconds", action="store_true", help="tell the CPU seconds of each file, and of each family of the contract"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--cpu-seconds"):
+        config.pluginmanager.register(CpuSeconds(config), "cpu_seconds")
+
+
+class CpuSeconds:
+    """CPU seconds of this process and of those that it started and waited for, by scope."""
+
+    def __init__(self, config):
+        self.config = config
+        self.seconds = Counter()
+
+    @staticmethod
+    def now() -> float:
+        return sum(os.times()[:4])
+
+    def pytest_collection_finish(self):
+        self.seconds[COLLECTION] += self.now()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        before = self.now()
+        try:
+            return (yield)
+        finally:
+            self.seconds[scope(item.nodeid)] += self.now() - before
+
+    def pytest_sessionfinish(self):
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["cpu_seconds"] = dict(self.seconds)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.seconds.update(node.workeroutput.get("cpu_seconds", {}))
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("CPU seconds")
+        for name, seconds in self.seconds.most_common():
+            terminalreporter.write_line(f"{seconds:8.1f}  {name}")
+        terminalreporter.write_line(f"{self.seconds.total():8.1f}  together")
 
 
 @pytest.fixture(autouse=True)
