@@ -27,7 +27,7 @@ COLLECTION = "importing and collecting"
 def scope(nodeid: str) -> str:
     """What one process runs together: a file, or a family of one."""
     file = nodeid.split("::", 1)[0]
-    family = re.search(r"\[([a-z0-9_]+)", nodeid) if file in BY_FAMILY else None
+    family = re.search(r"\[([a-z]\w*)", nodeid) if file in BY_FAMILY else None
     return f"{file}[{family[1]}]" if family else file
 
 
@@ -47,7 +47,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--cpu-seconds", action="store_true", help="tell the CPU seconds of each file, and of each family of the contract"
+        "--cpu-seconds",
+        action="store_true",
+        help="tell the CPU seconds of each file, and of each family of the contract",
     )
 
 
@@ -62,6 +64,7 @@ class CpuSeconds:
     def __init__(self, config):
         self.config = config
         self.seconds = Counter()
+        self.tests = Counter()
 
     @staticmethod
     def now() -> float:
@@ -76,21 +79,26 @@ class CpuSeconds:
         try:
             return (yield)
         finally:
-            self.seconds[scope(item.nodeid)] += self.now() - before
+            self.tests[item.nodeid] = self.now() - before
+            self.seconds[scope(item.nodeid)] += self.tests[item.nodeid]
 
     def pytest_sessionfinish(self):
         if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["cpu_seconds"] = dict(self.seconds)
+            self.config.workeroutput["cpu_seconds"] = [dict(self.seconds), dict(self.tests)]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
-        self.seconds.update(node.workeroutput.get("cpu_seconds", {}))
+        seconds, tests = node.workeroutput.get("cpu_seconds", ({}, {}))
+        self.seconds.update(seconds)
+        self.tests.update(tests)
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section("CPU seconds")
         for name, seconds in self.seconds.most_common():
             terminalreporter.write_line(f"{seconds:8.1f}  {name}")
-        terminalreporter.write_line(f"{self.seconds.total():8.1f}  together")
+        terminalreporter.write_line(f"{self.seconds.total():8.1f}  together; the dearest tests:")
+        for name, seconds in self.tests.most_common(15):
+            terminalreporter.write_line(f"{seconds:8.1f}  {name}")
 
 
 @pytest.fixture(autouse=True)
