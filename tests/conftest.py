@@ -19,16 +19,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # test files import functions of this plugin before pytest loads it
 pytest.register_assert_rewrite("browser")
 
-# The files whose tests are shared by family, where others stay together: each test's id begins with its family.
-BY_FAMILY = ("tests/test_contract.py", "tests/common_suite/test_common.py")
 COLLECTION = "importing and collecting"
 
 
 def scope(nodeid: str) -> str:
-    """What one process runs together: a file, or a family of one."""
-    file = nodeid.split("::", 1)[0]
-    family = re.search(r"\[([a-z]\w*)", nodeid) if file in BY_FAMILY else None
-    return f"{file}[{family[1]}]" if family else file
+    """What one process runs together: a file, a family of the contract, a class of transformers' common suite."""
+    file, name = nodeid.split("::", 1)
+    if file == "tests/test_contract.py" and (family := re.search(r"\[([a-z]\w*)", name)):
+        return f"{file}[{family[1]}]"
+    if file == "tests/common_suite/test_common.py":
+        return f"{file}::{name.split('::')[0]}"
+    return file
 
 
 @pytest.hookimpl(optionalhook=True)
