@@ -19,13 +19,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # test files import functions of this plugin before pytest loads it
 pytest.register_assert_rewrite("browser")
 
+# files that are shared by family: the name of each family's test begins with it
+BY_FAMILY = ("tests/test_contract.py", "tests/test_half_precision.py")
 COLLECTION = "importing and collecting"
 
 
 def scope(nodeid: str) -> str:
-    """What one process runs together: a file, a family of the contract, a class of transformers' common suite."""
+    """What one process runs together: a file, a family of one, a class of transformers' common suite."""
     file, name = nodeid.split("::", 1)
-    if file == "tests/test_contract.py" and (family := re.search(r"\[([a-z]\w*)", name)):
+    if file in BY_FAMILY and (family := re.search(r"\[([a-z]\w*)", name)):
         return f"{file}[{family[1]}]"
     if file == "tests/common_suite/test_common.py":
         return f"{file}::{name.split('::')[0]}"
