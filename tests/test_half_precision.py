@@ -123,7 +123,7 @@ def test_formats_for_deployment(family, dtype, tmp_path):
     """Formats start from the same copy in float32: each family takes one, in turn, and each format both dtypes."""
     folder = half_folder(tmp_path, family, dtype)
     format = FORMATS[(list(TINY).index(family) + DTYPES.index(dtype)) % 3]
-    assert run(["export", str(folder), str(tmp_path / "out"), "--format", format]) == 0
+    assert run(["export", str(folder), str(tmp_path / "out"), "--format", format, "--one-size"]) == 0
 
 
 @pytest.mark.slow

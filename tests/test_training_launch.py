@@ -3,8 +3,8 @@
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import psutil
@@ -121,24 +121,9 @@ def test_a_killed_launcher_leaves_no_process_and_the_run_goes_on_to_the_same_bit
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
 def test_no_script_shadows_a_library(script):
     """A launched script's folder comes first on the path: none may have the name of a library."""
-    program = (
-        "import runpy, sys\n"
-        "sys.argv = [sys.argv[1], '--help']\n"
-        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
-        "import accelerate, datasets, evaluate\n"
-        "print('FOUND', *(library.__file__ for library in (accelerate, datasets, evaluate)), sep='\\n')"
-    )
-    folder = ROOT / "scripts"
-    command = [sys.executable, "-c", f"import sys; sys.path[0] = {str(folder)!r}\n{program}", str(folder / script)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "usage" in printed.lower()
-    found = printed.split("FOUND\n")[1].split()
-    libraries = {Path(sysconfig.get_paths()[name]).resolve() for name in ("purelib", "platlib")}
-    assert len(found) == 3
-    for line in found:
-        assert any(library in Path(line).resolve().parents for library in libraries), line
-    assert Path(script).stem not in sys.stdlib_module_names
+    command = [sys.executable, str(ROOT / "scripts" / script), "--help"]
+    assert "usage" in subprocess.run(command, capture_output=True, text=True, check=True).stdout.lower()
+    assert Path(script).stem not in {*sys.stdlib_module_names, *packages_distributions()}
 
 
 @pytest.mark.slow
