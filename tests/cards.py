@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from exports import LABELS, processor_of, tiny
 
-from hf_vit_family.hub.export import export
+from hf_vit_family import export
 from hf_vit_family.training.reporting.evaluation import Predictions, compute_metrics
 
 DATA = "zalando-datasets/fashion_mnist"

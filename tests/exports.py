@@ -6,8 +6,7 @@ import torch
 from families import SPECS, randomise
 from torch import nn
 
-from hf_vit_family.families import create_model
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family import HfvfImageProcessor, create_model
 
 LABELS = ("tabby", "tiger", "lynx", "manul", "zèbre")
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hf_vit_family.families import FAMILIES, list_models
+from hf_vit_family import list_models
+from hf_vit_family.families import FAMILIES
 from hf_vit_family.families.registry import import_object
 
 Shape = tuple[int, ...]

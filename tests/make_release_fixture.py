@@ -14,7 +14,7 @@ from exports import LABELS, tiny
 from families import SPECS, images
 from safetensors.torch import save_file
 
-from hf_vit_family.hub.export import export
+from hf_vit_family import export
 from hf_vit_family.models.compat import HFVF_VERSION
 
 RELEASES = Path(__file__).parent / "data" / "releases"

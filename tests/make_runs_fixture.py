@@ -36,9 +36,7 @@ from safetensors.torch import save_file
 from torch import nn
 from training_data import write_images
 
-from hf_vit_family.families import create_model
-from hf_vit_family.hub.export import export
-from hf_vit_family.loading import load_image_processor, load_model
+from hf_vit_family import create_model, export, load_image_processor, load_model
 from hf_vit_family.models.compat import HFVF_VERSION
 from hf_vit_family.training import finetune, pretrain
 from hf_vit_family.training.hardware import describe_versions, find_commit

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from exports import processor_of, tiny
 
+from hf_vit_family import export
 from hf_vit_family.hub.cards import write_card
-from hf_vit_family.hub.export import export
 from hf_vit_family.hub.publishing import calls, publish
 
 ROOT = Path(__file__).resolve().parents[1]

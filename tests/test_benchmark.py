@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from zoo_models import TINY, random_model
 
+from hf_vit_family import create_model, list_models
 from hf_vit_family.acceleration.benchmarking import (
     CONTESTANTS,
     Entry,
@@ -35,8 +36,8 @@ from hf_vit_family.acceleration.benchmarking.results import as_markdown
 from hf_vit_family.acceleration.benchmarking.running import LEAST_ROUNDS, compare, interleave, order
 from hf_vit_family.acceleration.optimization.optimizing import compile_frozen
 from hf_vit_family.cli import run
-from hf_vit_family.families import FAMILIES, list_models
-from hf_vit_family.families.registry import VARIANTS, create_model
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import VARIANTS
 
 
 @pytest.fixture(scope="module")

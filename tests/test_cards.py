@@ -15,14 +15,13 @@ from exports import LABELS, content, processor_of, tiny
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from zoo_models import TINY, tiny_model
 
+from hf_vit_family import create_model, export
 from hf_vit_family.cli import run as run_command
-from hf_vit_family.families import create_model
 from hf_vit_family.hub import cards
 from hf_vit_family.hub.cards import check_card, folder_card, write_card
 from hf_vit_family.hub.cards.checking import find_placeholder, find_targets, take_apart
 from hf_vit_family.hub.cards.facts import describe_weights
 from hf_vit_family.hub.cards.gathering import command_without_paths, find_local_path
-from hf_vit_family.hub.export import export
 
 CHOICES = {"license": "apache-2.0", "data_id": DATA, "data_license": "mit"}
 SPEED = {

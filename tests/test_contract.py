@@ -21,7 +21,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from transformers.initialization import no_init_weights
 
 import hf_vit_family as hfvf
-from hf_vit_family.conversion import native_shapes, timm_layout, timm_to_native, to_timm_state_dict
+from hf_vit_family import to_timm_state_dict
+from hf_vit_family.conversion import native_shapes, timm_layout, timm_to_native
 from hf_vit_family.models.compat import (
     HFVF_VERSION,
     disable_activation_checkpointing,

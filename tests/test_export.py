@@ -19,9 +19,8 @@ from torch import nn
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 import hf_vit_family as hfvf
-from hf_vit_family.hub.export import export
+from hf_vit_family import HfvfImageProcessor, export
 from hf_vit_family.models.compat import HFVF_VERSION
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.remote_code import ALLOWED_PACKAGES, MODELS_FOLDER, remote_code_files, rule_violations
 
 POISON = "from pathlib import Path\n\nPath({marker!r}).write_text('run')\nraise RuntimeError('remote code was run')\n"

@@ -11,9 +11,8 @@ from training_data import own_caches, write_images  # noqa: F401 - own_caches is
 from training_runs import forget_accelerator
 from zoo_models import TINY, random_model
 
-from hf_vit_family import load_image_processor, load_model
+from hf_vit_family import export, load_image_processor, load_model
 from hf_vit_family.cli import run
-from hf_vit_family.hub.export import export
 from hf_vit_family.prediction import predict_files
 from hf_vit_family.training import evaluate_checkpoint, pretrain
 from hf_vit_family.training.preflight import run_checks

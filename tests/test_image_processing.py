@@ -25,8 +25,9 @@ from timm.data.transforms import ResizeKeepRatio
 from torchvision.transforms import functional as tv_functional
 from transformers import AutoImageProcessor, PreTrainedConfig, ViTConfig, ViTForImageClassification
 
+from hf_vit_family import HfvfImageProcessor
 from hf_vit_family.models import image_processing_hfvf, image_rgb
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor, resized_size
+from hf_vit_family.models.image_processing_hfvf import resized_size
 from hf_vit_family.models.image_rgb import to_rgb
 
 MODELS_FOLDER = Path(image_rgb.__file__).parent

@@ -13,7 +13,7 @@ from torch import nn
 from zoo_models import TINY, shown, tiny_model
 
 import hf_vit_family
-from hf_vit_family.hub.export import export
+from hf_vit_family import export
 from hf_vit_family.inspection import (
     EXPLANATIONS,
     compare_explanations,

@@ -19,9 +19,8 @@ from transformers import BertConfig, PoolFormerConfig, PoolFormerForImageClassif
 from zoo_models import TINY, shown, tiny_model
 
 import hf_vit_family as hfvf
-from hf_vit_family.hub.export import export
-from hf_vit_family.loading import download_weights, load_backbone, load_image_processor, load_model, read_safetensors
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family import HfvfImageProcessor, export, load_backbone, load_image_processor, load_model
+from hf_vit_family.loading import download_weights, read_safetensors
 
 NATIVE = list(SPECS)
 FOREIGN = [family for family in TINY if family not in NATIVE]

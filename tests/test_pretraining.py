@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from test_contract import tiny
 
 from hf_vit_family import load_model
-from hf_vit_family.families.registry import FAMILIES, import_object
+from hf_vit_family.families import FAMILIES
+from hf_vit_family.families.registry import import_object
 from hf_vit_family.training import pretrain
 from hf_vit_family.training.arguments import make_parser, read_settings
 from hf_vit_family.training.checkpoints import list_checkpoints

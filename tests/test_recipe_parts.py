@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hf_vit_family.families import create_model
+from hf_vit_family import create_model
 from hf_vit_family.models.compat import enable_activation_checkpointing
 from hf_vit_family.training.configuration import AugmentationSettings, OptimisationSettings
 from hf_vit_family.training.data.sampling import Mixing

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hf_vit_family import model_info
+from hf_vit_family import HfvfTwinsConfig, model_info
 from hf_vit_family.families import FAMILIES
 from hf_vit_family.families.registry import CHECKPOINTS, VARIANTS
-from hf_vit_family.models.configuration_twins import HfvfTwinsConfig
 from hf_vit_family.models.modeling_twins import HfvfTwinsGlobalAttention, HfvfTwinsLocalAttention
 from hf_vit_family.spaces.architectures import counting
 from hf_vit_family.spaces.architectures.counting import (

@@ -11,7 +11,7 @@ from training_data import CLASSES, own_caches, pictures, write_images, write_par
 from training_runs import ROOT, TINY, TINY_SHAPE, figures_of, forget_accelerator, log_of, options, run
 from transformers import AutoModelForImageClassification
 
-from hf_vit_family.families import create_model
+from hf_vit_family import create_model
 from hf_vit_family.training.arguments import RECORD, make_parser, parse_options, read_recipe
 from hf_vit_family.training.checkpoints import list_checkpoints
 from hf_vit_family.training.configuration import GROUPS, PRESETS, FinetuneSettings, option_fields, option_name

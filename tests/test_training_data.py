@@ -21,7 +21,7 @@ from training_data import (  # noqa: F401 - own_caches is a fixture
 )
 from transformers import MobileViTImageProcessor, ViTImageProcessor
 
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family import HfvfImageProcessor
 from hf_vit_family.training.configuration import AugmentationSettings
 from hf_vit_family.training.data import splits
 from hf_vit_family.training.data.augmentation import (

@@ -18,10 +18,8 @@ from torchvision.transforms import v2
 from transformers import MobileViTImageProcessor, ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 from zoo_models import TINY, shown, tiny_model
 
-from hf_vit_family import export
-from hf_vit_family.families.labels import labels
-from hf_vit_family.loading import load_model
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family import HfvfImageProcessor, export, load_model
+from hf_vit_family.families import labels
 from hf_vit_family.training.configuration import FinetuneSettings, MethodSettings
 from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.data.loading import DataError

@@ -9,7 +9,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from training_data import CLASSES, own_caches, settings_for, table, write_images, write_shards  # noqa: F401
 
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
+from hf_vit_family import HfvfImageProcessor
 from hf_vit_family.training.configuration import AugmentationSettings
 from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.data.images import make_image_set

@@ -10,7 +10,8 @@ import torch
 from timm.models import get_pretrained_cfg
 from zoo_models import TINY, shown, tiny_model
 
-from hf_vit_family.families import FAMILIES, create_model, labels, list_models, model_info
+from hf_vit_family import create_model, list_models, model_info
+from hf_vit_family.families import FAMILIES, Checkpoint, Variant, labels
 from hf_vit_family.families.bundled import bundled_names
 from hf_vit_family.families.registry import (
     CHECKPOINTS,
@@ -23,7 +24,7 @@ from hf_vit_family.families.registry import (
     register_family,
     variant_config,
 )
-from hf_vit_family.families.rows import TIMM_RESULTS, Checkpoint, Variant
+from hf_vit_family.families.rows import TIMM_RESULTS
 
 NATIVE = ("poolformer", "twins", "maxvit")
 PATTERNS = ("poolformer*", "twins_*", "maxvit_*")

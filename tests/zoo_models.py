@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from hf_vit_family.families import FAMILIES, create_model
+from hf_vit_family import create_model
+from hf_vit_family.families import FAMILIES
 
 # family: variant, overrides for a model of some thousand parameters, pixels
 TINY = {family.name: (family.tiny.variant, family.tiny.config, family.tiny.size) for family in FAMILIES.values()}
