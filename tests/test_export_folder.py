@@ -22,14 +22,7 @@ from hf_vit_family import HfvfImageProcessor, create_model, export, load_model
 from hf_vit_family.families import FAMILIES, Checkpoint, Variant
 from hf_vit_family.families.registry import CHECKPOINTS, VARIANTS, import_object
 from hf_vit_family.hub import export as export_module
-<<<<<<< HEAD
-from hf_vit_family.hub.export import export
-from hf_vit_family.loading import load_model
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
 from hf_vit_family.preprocessing import default_image_processor
-=======
-from hf_vit_family.hub.preprocessing import default_image_processor
->>>>>>> 7c7413a (Tests import what is public by its public name)
 
 families = pytest.mark.parametrize("family", list(SPECS))
 FIRST = next(iter(SPECS))

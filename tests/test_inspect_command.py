@@ -13,9 +13,8 @@ from zoo_models import TINY
 
 pytest.importorskip("matplotlib", reason="the extra training brings it")
 
-from hf_vit_family import export, load_image_processor, load_model
+from hf_vit_family import attention_map, attention_rollout, export, load_image_processor, load_model
 from hf_vit_family.cli import run
-from hf_vit_family.inspection import attention_map, attention_rollout
 from hf_vit_family.inspection.views import METHODS, Request
 
 LABELS = ["cat", "dog", "bird"]

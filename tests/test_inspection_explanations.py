@@ -9,15 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 from zoo_models import TINY, images, shown, tiny_model
 
-from hf_vit_family.inspection import (
-    EXPLANATIONS,
-    fitting_explanations,
-    grad_cam,
-    input_gradient,
-    legrad,
-    occlusion_map,
-    receptive_field,
-)
+from hf_vit_family import fitting_explanations, grad_cam, input_gradient, legrad, occlusion_map, receptive_field
+from hf_vit_family.inspection import EXPLANATIONS
 from hf_vit_family.inspection.capture import capture_attention, exact_gradients
 from hf_vit_family.inspection.patches import (
     fill_patches,

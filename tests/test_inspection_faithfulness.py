@@ -13,15 +13,15 @@ from torch import nn
 from zoo_models import TINY, shown, tiny_model
 
 import hf_vit_family
-from hf_vit_family import export
-from hf_vit_family.inspection import (
-    EXPLANATIONS,
+from hf_vit_family import (
     compare_explanations,
+    export,
     patch_drop,
     pointing_game,
     randomisation_check,
     score_faithfulness,
 )
+from hf_vit_family.inspection import EXPLANATIONS
 from hf_vit_family.inspection.comparison import as_record, comparison_summary, comparison_table
 from hf_vit_family.inspection.faithfulness import (
     as_table,

@@ -7,7 +7,7 @@ from test_inspection_explanations import assert_same_state, state_of
 from test_inspection_faithfulness import bright_images, fixed_map, patch_model
 from zoo_models import TINY, shown, tiny_model
 
-from hf_vit_family.inspection import corruption_scores, occlusion_map, patch_drop, patch_shuffle, shown_images
+from hf_vit_family import corruption_scores, occlusion_map, patch_drop, patch_shuffle, shown_images
 from hf_vit_family.inspection.patches import random_orders
 from hf_vit_family.inspection.probes import (
     CORRUPTIONS,

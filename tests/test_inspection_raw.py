@@ -8,7 +8,7 @@ import torch
 from test_inspection_rollout import convolution
 from zoo_models import images, random_model
 
-from hf_vit_family.inspection import attention_distance, attention_map
+from hf_vit_family import attention_distance, attention_map
 from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.reading import find_mixing
 

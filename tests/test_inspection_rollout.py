@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from zoo_models import TINY, images, random_model, shown, tiny_model
 
-from hf_vit_family import create_model
-from hf_vit_family.inspection import attention_map, attention_rollout, gradient_rollout, mixing_map
+from hf_vit_family import attention_map, attention_rollout, create_model, gradient_rollout, mixing_map
 from hf_vit_family.inspection.capture import capture_attention
 from hf_vit_family.inspection.reading import find_mixing
 from hf_vit_family.inspection.walk import Walk

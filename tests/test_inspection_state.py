@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from zoo_models import TINY, images, random_model, shown
 
-from hf_vit_family.inspection import (
-    EXPLANATIONS,
+from hf_vit_family import (
     attention_distance,
     attention_map,
     attention_rollout,
@@ -31,6 +30,7 @@ from hf_vit_family.inspection import (
     rollout_from,
     token_similarity,
 )
+from hf_vit_family.inspection import EXPLANATIONS
 from hf_vit_family.inspection.capture import evaluating_eagerly
 
 GRADIENTS = ["attention_rollout", "gradient_rollout", "legrad", "grad_cam", "input_gradient"]

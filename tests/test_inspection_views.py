@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from zoo_models import TINY, shown, tiny_model
 
-from hf_vit_family.inspection import (
+from hf_vit_family import (
     block_names,
     feature_colours,
     hidden_maps,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from zoo_models import images, random_model
 
+from hf_vit_family import attention_map
 from hf_vit_family.families.registry import VARIANTS, input_size
-from hf_vit_family.inspection import attention_map
 from hf_vit_family.spaces.architectures.geometry import PlainGeometry, find_geometry, geometry_of, hollow_model
 
 # Swin masks a key with -100, which leaves it a weight of the order of 1e-44.

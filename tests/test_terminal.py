@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from zoo_models import TINY, random_model
 
-from hf_vit_family import fonts, programs, progress
+from hf_vit_family import attention_rollout, fonts, grad_cam, occlusion_map, programs, progress
 from hf_vit_family.image_files import expand_wildcards
-from hf_vit_family.inspection import attention_rollout, grad_cam, occlusion_map
 from hf_vit_family.machine import choose_device
 from hf_vit_family.training.hardware import choose_precision, precision_source
 

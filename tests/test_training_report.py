@@ -20,15 +20,8 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-<<<<<<< HEAD
-from hf_vit_family.families import create_model
-from hf_vit_family.hub.export import export
-from hf_vit_family.models.image_processing_hfvf import HfvfImageProcessor
-from hf_vit_family.preprocessing import default_image_processor
-=======
 from hf_vit_family import HfvfImageProcessor, create_model, export
-from hf_vit_family.hub.preprocessing import default_image_processor
->>>>>>> 7c7413a (Tests import what is public by its public name)
+from hf_vit_family.preprocessing import default_image_processor
 from hf_vit_family.training import evaluate_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.job import load_checkpoint
 from hf_vit_family.training.checkpoint_evaluation.label_order import map_labels, match_labels
