@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hf_vit_family import list_models
+from hf_vit_family import create_model, list_models
 from hf_vit_family.families import FAMILIES
 from hf_vit_family.families.registry import import_object
 
@@ -252,6 +252,11 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
             elif name.endswith("running_var"):
                 buffer.copy_(1 + 0.3 * normal(buffer).abs())
     return model
+
+
+def tiny(spec: FamilySpec, **overrides: Any) -> nn.Module:
+    """A randomised model of some thousand parameters and all stages."""
+    return randomise(create_model(spec.small, **{**spec.tiny, **overrides}))
 
 
 def images(batch: int, size: tuple[int, int], seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:

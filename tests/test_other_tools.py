@@ -5,9 +5,8 @@ import pytest
 import torch
 import transformers
 from accelerate.state import AcceleratorState, GradientState
-from families import SPECS, images
+from families import SPECS, images, tiny
 from PIL import Image
-from test_contract import tiny
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments, pipeline
 

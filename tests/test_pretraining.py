@@ -8,10 +8,9 @@ import pytest
 import torch
 import transformers
 from accelerate.state import AcceleratorState, GradientState
-from families import SPECS
+from families import SPECS, tiny
 from PIL import Image
 from safetensors.torch import load_file
-from test_contract import tiny
 
 from hf_vit_family import load_model
 from hf_vit_family.families import FAMILIES

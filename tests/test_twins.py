@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import pytest
 import timm
 import torch
-from families import SPECS, images, randomise
-from test_contract import relative_difference, tiny
+from families import SPECS, images, randomise, tiny
+from test_contract import relative_difference
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
