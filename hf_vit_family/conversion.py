@@ -345,9 +345,8 @@ def built_with(module: nn.Module) -> dict[str, Any]:
     """
     values: dict[str, Any] = {"num_labels": getattr(module.get_classifier(), "out_features", module.num_classes)}
     values["num_channels"] = next(layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d))
-    rates = [
-        getattr(layer, "drop_prob", None) or 0.0 for layer in module.modules() if "DropPath" in type(layer).__name__
-    ]
+    # timm's stochastic depth, told from its dropouts by an attribute that these do not have
+    rates = [layer.drop_prob or 0.0 for layer in module.modules() if hasattr(layer, "scale_by_keep")]
     if any(rates):
         values["drop_path_rate"] = round(float(max(rates)), 6)
     for key, ends in DROPOUTS.items():

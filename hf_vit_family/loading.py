@@ -394,7 +394,7 @@ def _classes(
     if family is not None and family.native:
         path = family.backbone_class if backbone else family.classification_class
         return family, import_object(family.config_class), import_object(path)
-    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
+    if not isinstance(model_type, str) or CONFIG_MAPPING_NAMES.get(model_type) is None:
         code = "; its remote code is not run" if "auto_map" in stored else ""
         if not isinstance(model_type, str):
             raise ValueError(f"{CONFIG_NAME} of {source.label} names no model type{code}.")
@@ -420,7 +420,7 @@ def _require_backbone(family: Family | None, model_type: str, backbone: bool) ->
     has_one = (
         family.backbone_class is not None
         if family is not None
-        else model_type in modeling_auto.MODEL_FOR_BACKBONE_MAPPING_NAMES
+        else modeling_auto.MODEL_FOR_BACKBONE_MAPPING_NAMES.get(model_type) is not None
     )
     if backbone and not has_one:
         names = ", ".join(family.name for family in FAMILIES.values() if family.backbone_class)

@@ -1,7 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The public names of the package, and which module each comes from; torch is not imported here.
 
-Classes follow from the families, everything else stands in one table.
+Classes follow from the families, everything else stands in one table. `__init__.pyi` says the same to type checkers and
+documentation: `scripts/make_stub.py` writes it.
 """
 
 from .families import FAMILIES
@@ -52,7 +53,8 @@ def _names() -> dict[str, str]:
     names = {name: module for module, names in _MODULES.items() for name in names}
     for family in FAMILIES.values():
         if family.native:
-            for path in (family.config_class, family.model_class, family.classification_class, family.backbone_class):
+            paths = (family.config_class, family.model_class, family.classification_class, family.backbone_class)
+            for path in filter(None, paths):
                 module, name = path.split(":")
                 names[name] = module.removeprefix(__package__)
     return dict(sorted(names.items()))

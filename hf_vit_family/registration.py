@@ -43,7 +43,8 @@ def register_auto_classes() -> None:
         AutoConfig.register(config.model_type, config)
         AutoModel.register(config, import_object(family.model_class))
         AutoModelForImageClassification.register(config, import_object(family.classification_class))
-        AutoBackbone.register(config, import_object(family.backbone_class))
+        if family.backbone:
+            AutoBackbone.register(config, import_object(family.backbone_class))
         # transformers asks for "torchvision" when nobody names a backend, and would warn that only "pil" is there
         processors = {"pil": HfvfImageProcessor, "torchvision": HfvfImageProcessor}
         AutoVideoProcessor.register(config, NoVideoProcessor)

@@ -23,6 +23,7 @@ from ...families.registry import (
 )
 from ...families.rows import Checkpoint, Variant
 from ...hub.measuring import count_multiply_adds
+from ...inspection.capture import check_classifier
 from ...models.compat import unknown_name_message
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from .environment import has_bf16
@@ -181,12 +182,8 @@ def family_name(model: PreTrainedModel) -> str:
     Raises:
         ValueError: it is of none.
     """
-    family = family_of(model)
-    if family is None or "ForImageClassification" not in type(model).__name__:
-        raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of {', '.join(FAMILIES)}."
-        )
-    return family.name
+    check_classifier(model)
+    return family_of(model).name
 
 
 def count(model: PreTrainedModel, name: str, image_size: int) -> int:

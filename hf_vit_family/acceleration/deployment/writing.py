@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from ...families.labels import label_names
 from ...families.registry import FAMILIES, family_of
+from ...inspection.capture import check_classifier
 from ...models.compat import HFVF_VERSION
 from ...places import ASSETS
 from ...preprocessing import default_image_processor
@@ -212,11 +213,8 @@ def export_for_deployment(
 def _check(
     model: Any, format: str, any_size: bool | None, dtype: torch.dtype, calibration: Sequence[Image.Image] | None
 ) -> bool:
-    family = family_of(model) if isinstance(model, PreTrainedModel) else None
-    if family is None or "ForImageClassification" not in type(model).__name__:
-        raise ValueError(
-            f"A {type(model).__name__} was given; expected an image classifier of one of the thirteen families."
-        )
+    check_classifier(model)
+    family = family_of(model)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype} was given; expected torch.float32 or torch.float16.")
     if any_size and not family.sizes.open_graph:
