@@ -31,7 +31,7 @@ PROGRAM = "hf-vit-family"
 
 app = typer.Typer(
     name=PROGRAM,
-    help="Vision transformers of thirteen families: list them, look at them, classify images, convert and export.",
+    help="Families of vision transformers: list them, look at them, classify images, convert and export.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -52,7 +52,7 @@ def layer_similarity(
     which takes the memory of one batch and is not pulled towards 1 by few images.
 
     Args:
-        model: an image classifier of one of the thirteen families, or any module that takes images. It stays as it is.
+        model: an image classifier of one of the families, or any module that takes images. It stays as it is.
         pixel_values: (images, channels, height, width).
         other: a second model, whose layers are the columns; the first one's where None.
         other_pixel_values: the same images as the second model takes them; `pixel_values` where None.

@@ -64,7 +64,7 @@ def compare_explanations(
     """Score explanations of the predicted classes, and check their sanity with all weights random.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, channels, height, width), as the image processor gives them.
         name: of the model, for the table.
         labels: (images,) indices of the model's classes, for its accuracy.

@@ -42,7 +42,7 @@ def input_gradient(
     Source: Simonyan et al., "Deep Inside Convolutional Networks" (2014), section 3.1.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         target: a class, or one for each image; the predicted ones where None.
 
@@ -74,7 +74,7 @@ def grad_cam(
     where a class token is classified, what the last block is given, as its own map of patches no longer counts.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         target: a class, or one for each image; the predicted ones where None.
 
@@ -154,7 +154,7 @@ def occlusion_map(
     passes. Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 4.2.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         target: a class, or one for each image; the predicted ones where None.
         grid: patches downwards and to the right.
@@ -214,7 +214,7 @@ def legrad(
     tokens in even shares; each layer's map is shared out by area on the first layer's grid, where the mean is taken.
 
     Args:
-        model: an image classifier of one of the twelve families with attention; it stays as it is.
+        model: an image classifier of one of the families with attention; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         target: a class, or one for each image; the predicted ones where None.
 

@@ -157,7 +157,7 @@ def score_faithfulness(
     al., "RISE" (2018), section 4.3; by patches here, as their pixels are what the models cannot split further.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, channels, height, width), as the image processor gives them; any number.
         explanations: names of `EXPLANATIONS`, or functions by name, which are called as these are; all that fit the
             model where None.
@@ -300,7 +300,7 @@ def pointing_game(
     tolerance on photographs; the share is over images here, there the mean of the classes' shares.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, channels, height, width).
         boxes: for each image (n, 4): left, top, right, bottom in pixels of `pixel_values`, of the class looked for.
         explanations, target: as `score_faithfulness` takes them; with `target` the class in the boxes.
@@ -408,7 +408,7 @@ def randomisation_check(
     statistics of batch norms are measured anew behind them, as without this the signal of some families dies out.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, channels, height, width).
         explanations, target: as `score_faithfulness` takes them.
         shares: of the layers with weights, from the classifier towards the image, growing; 1 for all.

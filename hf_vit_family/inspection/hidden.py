@@ -62,7 +62,7 @@ def hidden_maps(
     one of the five layers of the encoder.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         layers: indices of blocks, negative ones from the last; all where None.
 
@@ -146,7 +146,7 @@ def token_similarity(
     of its tokens, which is what most of them classify, takes its place; `reference` says so.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width).
         layers: indices of blocks, negative ones from the last; all where None.
 
@@ -196,7 +196,7 @@ def logit_lens(
     Transformers for Image Classification in Class Embedding Space" (2023).
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width).
         layers: indices of blocks, negative ones from the last; all that fit where None.
 
@@ -295,7 +295,7 @@ def feature_colours(model: PreTrainedModel, pixel_values: torch.Tensor, layer: i
     The components are those of all tokens of the batch, so that equal colours mean the same in every image.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width).
         layer: index of the block, negative ones from the last.
 

@@ -138,7 +138,7 @@ def receptive_field(
     every image, and its gradient nothing but rounding.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (batch, channels, height, width); more images give a smoother field.
         layers: indices of blocks, negative ones from the last; all where None.
         query: (row, column) of the token in each block's map; the one right below the middle where None.

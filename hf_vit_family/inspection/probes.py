@@ -96,7 +96,7 @@ def patch_drop(
     explanation of the model itself says here, for the predicted class or the label.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, channels, height, width), as the image processor gives them.
         labels: (images,) indices of the model's classes, for accuracy; probability is measured where None.
         order: "random", "salient" (the important patches first) or "non-salient" (the others first).
@@ -308,7 +308,7 @@ def corruption_scores(
     are spoilt behind the image processor, at the size that the model sees.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         pixel_values: (images, 3, height, width), as the image processor gives them.
         processor: the one that made them, so that its normalisation is undone before and done again after.
         labels: (images,) indices of the model's classes, for accuracy; probability is measured where None.

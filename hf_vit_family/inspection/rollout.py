@@ -45,7 +45,7 @@ def attention_rollout(
     discarding as in Gildenblat's "Exploring Explainability for Vision Transformers" (2020).
 
     Args:
-        model: an image classifier of one of the twelve families with attention; it stays as it is.
+        model: an image classifier of one of the families with attention; it stays as it is.
         pixel_values: (batch, channels, height, width), as the image processor gives them.
         head_fusion: "mean" over the heads; "max" and "min" for ViT, DeiT and BEiT only.
         discard_ratio: share of the smallest fused weights of each image and layer that are set to 0, for ViT, DeiT and
@@ -219,7 +219,7 @@ def attention_map(
     Keys that are made of several tokens by a strided convolution give each of them an even share.
 
     Args:
-        model: an image classifier of one of the twelve families with attention; it stays as it is.
+        model: an image classifier of one of the families with attention; it stays as it is.
         pixel_values: (batch, channels, height, width).
         layer: index of the attention layer in the order they run; negative ones count from the last.
         query: (row, column) of the token in that layer's map, or "class" for the class token where there is one.
@@ -261,7 +261,7 @@ def attention_distance(
     Words" (2021), section 4.5 and appendix D.7.
 
     Args:
-        model: an image classifier of one of the twelve families with attention; it stays as it is.
+        model: an image classifier of one of the families with attention; it stays as it is.
         pixel_values: (batch, channels, height, width).
         layers: indices of attention layers; all where None.
 

@@ -70,7 +70,7 @@ def choose_model(label: str = "Model", key: str = "model", several: bool = False
     Returns:
         One name, or a tuple of names, which may be empty. They are not checked: `serve` does that.
     """
-    hint = "Or type the Hub id (organisation/model) of a model of the thirteen families, and press Enter."
+    hint = "Or type the Hub id (organisation/model) of a model of one of the families, and press Enter."
     offered = offered_models()
     if several:
         chosen = st.multiselect(

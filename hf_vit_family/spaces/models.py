@@ -100,7 +100,7 @@ def serve(name: str) -> ServedModel:
     the model asks for, and no question whether to run it.
 
     Args:
-        name: an offered model, a name of the zoo, or the Hub id of a model of the thirteen families. A folder has to be
+        name: an offered model, a name of the zoo, or the Hub id of a model of one of the families. A folder has to be
             named in `HFVF_MODELS`.
 
     Raises:

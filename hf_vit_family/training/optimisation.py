@@ -41,7 +41,7 @@ def layer_depths(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int
     its modules are registered.
 
     Args:
-        model: an image classifier of any of the thirteen families.
+        model: an image classifier of any of the families.
         image_size: (height, width) in pixels.
 
     Returns:

@@ -154,7 +154,7 @@ def export_for_deployment(
     folder appears; it appears whole or not at all.
 
     Args:
-        model: an image classifier of one of the thirteen families; it stays as it is.
+        model: an image classifier of one of the families; it stays as it is.
         folder: where to write; new, empty, or an earlier one of this function, which is replaced.
         format: "onnx", "openvino" or "torch". Any batch size goes.
         processor: the image processor; by default the one that `export` would write.

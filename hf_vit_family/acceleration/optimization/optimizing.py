@@ -38,7 +38,7 @@ def optimize(
     weights are no longer those of its architecture. `print(optimized.optimization)` says what was done.
 
     Args:
-        model: any model of the thirteen families; it stays as it is. Transformers' own get packed weights alone.
+        model: any model of the families; it stays as it is. Transformers' own get packed weights alone.
         example: images (batch, channels, height, width) of the shape to be fast at; other shapes work, with unpacked
             convolution kernels. One image of the size in the configuration where None.
         dtype: to compute in, for example torch.bfloat16 where the processor has it; the model's own where None.

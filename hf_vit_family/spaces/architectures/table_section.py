@@ -130,7 +130,7 @@ def draw() -> None:
     )
     chosen = st.multiselect(
         "Families", ORDER, format_func=lambda name: FAMILIES[name].title, key="families", bind="query-params",
-        placeholder="All thirteen",
+        placeholder="All of them",
     )  # fmt: skip
     rows = table_rows(chosen or None)
     _table(rows)
