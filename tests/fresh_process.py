@@ -146,6 +146,16 @@ def load_untrusted(folders: list[str], repositories: list[str]) -> dict[str, Any
     return results
 
 
+def logits_of_ones(path: str, size: int) -> list[float]:
+    """A classifier's answer to an image of ones, with the remote code of its folder."""
+    import torch
+    from transformers import AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(path, trust_remote_code=True)
+    with torch.inference_mode():
+        return model(torch.ones(1, 3, size, size)).logits[0].tolist()
+
+
 def run_poisoned(folder: str) -> dict[str, str]:
     """Load a folder whose remote code must not be run, trusting it: it is run here."""
     import transformers
