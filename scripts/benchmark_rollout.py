@@ -22,7 +22,7 @@ from hf_vit_family import create_model
 from hf_vit_family.families import model_info
 from hf_vit_family.inspection import attention_rollout, rollout_from
 from hf_vit_family.inspection.capture import capture_attention
-from hf_vit_family.inspection.mixing import MIXINGS
+from hf_vit_family.inspection.reading import find_mixing
 from hf_vit_family.inspection.rollout import fuse_heads
 from hf_vit_family.machine import processor_name
 from hf_vit_family.programs import as_program
@@ -33,7 +33,7 @@ def cases(name: str, batch_size: int) -> dict:
     torch.manual_seed(0)
     model = create_model(name, attn_implementation="eager")
     pixel_values = torch.randn(batch_size, 3, *model_info(name).input_size)
-    mixing = MIXINGS[model.config.model_type]
+    mixing = find_mixing(model)
 
     def forward() -> None:
         with torch.no_grad():
