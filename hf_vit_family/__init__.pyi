@@ -1,5 +1,5 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-# Written by scripts/make_stub.py.
+# Written by scripts/make_listings.py.
 
 from .acceleration.optimization import optimize as optimize
 from .conversion import from_timm as from_timm

@@ -2,7 +2,7 @@
 """The public names of the package, and which module each comes from; torch is not imported here.
 
 Classes follow from the families, everything else stands in one table. `__init__.pyi` says the same to type checkers and
-documentation: `scripts/make_stub.py` writes it.
+documentation: `scripts/make_listings.py` writes it.
 """
 
 from .families import FAMILIES

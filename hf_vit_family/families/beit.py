@@ -14,6 +14,8 @@ FAMILY = Family(
     class_tokens=1,
     sizes=Sizes(configured=True),
     masked_images=True,
+    input_size="any, by interpolated biases",
+    attentions="yes²",
     text=(
         "Patches and global attention as in ViT, with a relative position bias in every layer. What is new is the "
         "pretraining: some patches are hidden, and the model has to name the discrete visual tokens that belong "

@@ -9,6 +9,8 @@ FAMILY = Family(
     paper="Wu et al., CvT: Introducing Convolutions to Vision Transformers, ICCV 2021",
     paper_url="https://arxiv.org/abs/2103.15808",
     classes="Cvt",
+    attentions="no",
+    checkpointing="no",
     text=(
         "Query, key and value come from small convolutions over the map of tokens instead of linear layers. Keys "
         "and values take every second token in each direction, a quarter of them. The convolutions know the "

@@ -14,6 +14,8 @@ FAMILY = Family(
     class_tokens=2,
     sizes=Sizes(configured=True, only=True),
     masked_images=True,
+    input_size="its own¹",
+    attentions="yes²",
     text=(
         "The architecture is ViT's; what is new is the training, which does with ImageNet-1k alone. A distilled "
         "DeiT has a second extra token, which learns to repeat the answers of a convolutional teacher. Both tokens "

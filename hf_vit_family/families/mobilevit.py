@@ -12,6 +12,8 @@ FAMILY = Family(
     ),
     paper_url="https://arxiv.org/abs/2110.02178",
     classes="MobileViT",
+    attentions="no",
+    checkpointing="transformer layers",
     text=(
         "A light convolutional network (MobileNetV2's blocks) with three transformer blocks inside. There the map "
         "is unfolded: of each patch of 2 x 2 tokens one joins each of four sequences, attention runs inside a "

@@ -9,7 +9,9 @@ FAMILY = Family(
     paper="Mehta and Rastegari, Separable Self-attention for Mobile Vision Transformers, TMLR 2023",
     paper_url="https://arxiv.org/abs/2206.02680",
     classes="MobileViTV2",
-    attention=("eager",),
+    attention=("its own, separable",),
+    attentions="no",
+    checkpointing="transformer layers",
     text=(
         "MobileViT with separable attention: each token gets one score, the scores make a weighted mean of all "
         "tokens, and this one vector is handed to every token. The cost grows with the number of tokens and not "

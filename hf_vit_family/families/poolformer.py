@@ -25,6 +25,7 @@ FAMILY = Family(
     backbone=True,
     attention=(),
     sizes=Sizes(open_graph=True),
+    attentions="–",
     text=(
         "A transformer's block in which attention is replaced by a 3 x 3 average: each token takes the mean of its "
         "neighbourhood and subtracts itself. It was built to show how much of a transformer's success is due to the "

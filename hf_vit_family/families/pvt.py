@@ -13,6 +13,8 @@ FAMILY = Family(
     paper_url="https://arxiv.org/abs/2102.12122",
     classes="Pvt",
     sizes=Sizes(configured=True, only=True),
+    input_size="its own, square",
+    checkpointing="no",
     text=(
         "The first pyramid of transformers: four stages of shrinking maps, as dense tasks want them. Large maps are "
         "made affordable by reducing keys and values: a strided convolution makes one key of R x R tokens, and "

@@ -10,6 +10,8 @@ FAMILY = Family(
     paper_url="https://arxiv.org/abs/2106.13797",
     classes="PvtV2",
     backbone=True,
+    attentions="as a tuple for each stage",
+    checkpointing="per stage",
     text=(
         "PVT with patches that overlap, and a 3 x 3 convolution inside each MLP in the place of positions. In the "
         "linear variant keys are averaged to a map of 7 x 7, whatever the size of the image."

@@ -173,6 +173,8 @@ class Family:
         attention: implementations of attention that it has; none for a family without attention.
         class_tokens: how many tokens stand in front of the map.
         sizes: which images it takes.
+        input_size, attentions, checkpointing: cells of the README's table: which sizes of image it takes, whether the
+            attentions of all layers can be had, and what activation checkpointing recomputes.
         masked_images: whether single patches can be hidden from it, for masked pretraining.
         layer_names: the paper's names of its layers, by the layout that they state, where it has its own.
         supports: short phrases: attention implementations, input sizes, what can be recorded.
@@ -193,6 +195,9 @@ class Family:
     attention: tuple[str, ...] = ("eager",)
     class_tokens: int = 0
     sizes: Sizes = Sizes()
+    input_size: str = "any"
+    attentions: str = "yes"
+    checkpointing: str = "per block"
     masked_images: bool = False
     layer_names: Mapping[str, str] = field(default_factory=dict)
     supports: tuple[str, ...] = ()

@@ -13,6 +13,9 @@ FAMILY = Family(
     attention=("eager", "sdpa"),
     sizes=Sizes(configured=True),
     masked_images=True,
+    input_size="its own",
+    attentions="last block of a stage²",
+    checkpointing="per stage",
     text=(
         "Tokens attend only inside windows, so that the cost grows with the image and not with its square. Every "
         "other layer shifts the windows by half their size, which connects neighbours across borders. Between "

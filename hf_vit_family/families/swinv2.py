@@ -14,6 +14,8 @@ FAMILY = Family(
     backbone=True,
     sizes=Sizes(configured=True),
     masked_images=True,
+    input_size="its own",
+    checkpointing="yes",
     text=(
         "Swin's windows and shifts, made fit for larger models and images. Attention compares by cosine, and norms "
         "stand behind the branches instead of in front. The position bias comes from a small network of the "

@@ -13,6 +13,8 @@ FAMILY = Family(
     class_tokens=1,
     sizes=Sizes(configured=True, only=True),
     masked_images=True,
+    input_size="its own¹",
+    attentions="yes²",
     text=(
         "The image is cut into square patches, and a linear layer makes a token of each. A class token joins them, "
         "and positions are learned and added. From then on it is a plain transformer: in every layer every token "
