@@ -87,7 +87,7 @@ def activate(
             their place.
         fresh: whether it may do so without asking.
     """
-    if is_untouched(activation, GELU_TANH) and serves(hidden_states):
+    if serves(hidden_states) and is_untouched(activation, GELU_TANH):
         memory = dense_memory(hidden_states)
         if memory is not None:
             fresh = fresh or (source is not None and is_untouched(source, nn.Linear, nn.Conv2d, nn.BatchNorm2d))
