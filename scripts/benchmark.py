@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
 
 from hf_vit_family.cli import run
 

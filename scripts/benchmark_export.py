@@ -26,7 +26,8 @@ import torch
 
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
-os.environ["HFVF_LAZY_IMPORT"] = "1"  # a program of ours, before torch is imported
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"  # a program of ours, before torch is imported
 
 from hf_vit_family import create_model, load_image_processor, load_model
 from hf_vit_family.acceleration.deployment import FORMATS, export_for_deployment

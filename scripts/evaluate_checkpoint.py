@@ -11,7 +11,8 @@ from pathlib import Path
 
 # a checkout works without being installed
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
-os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"  # the help does not wait for torch
 
 from hf_vit_family.training.evaluate_checkpoint import main
 

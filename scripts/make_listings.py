@@ -12,7 +12,8 @@ from pathlib import Path
 
 # a checkout works without being installed, and the table of names does not wait for torch
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
-os.environ["HFVF_LAZY_IMPORT"] = "1"
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"
 
 from hf_vit_family.families import FAMILIES, list_models
 from hf_vit_family.places import CHECKOUT, PACKAGE

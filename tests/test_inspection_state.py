@@ -239,7 +239,7 @@ def test_what_is_too_small_or_no_place_is_told():
         (lambda: attention_map(vit, pixel_values, 0, (0.5, 1)), "two whole numbers"),
         (lambda: receptive_field(vit, pixel_values, [0], 5), "two whole numbers"),
         (lambda: receptive_field(vit, pixel_values, [0], (4, 0)), "4 x 4 tokens"),
-        (lambda: mixing_map(nn.Linear(2, 2), (64, 64)), "see attention_rollout"),
+        (lambda: mixing_map(nn.Linear(2, 2), (64, 64)), "expected an image classifier of one of"),
     ]
     for call, words in wrong:
         with pytest.raises(ValueError, match=words) as error:

@@ -202,11 +202,11 @@ def test_bad_options(hub, folder, options, message):
 def test_somebody_else_commits_in_between(hub, folder, monkeypatch):
     publish = publisher(hub)
     publish(folder)
-    theirs = {}
+    theirs, compare = {}, transfer.find_changes
 
     def find_changes(*arguments):
         """Compare, and let somebody commit before anything is sent."""
-        found = transfer.find_changes(*arguments)
+        found = compare(*arguments)
         if not theirs:
             files = hub.repositories["someone/model"].files()
             theirs["commit"] = hub.commit("someone/model", files | {"README.md": b"theirs"})
@@ -253,7 +253,7 @@ def test_the_command(hub, folder, tmp_path):
     assert repository.titles[commit] == "First" and repository.tags == {"v1.0": commit}
     assert f'load_model("someone/model", revision="{commit}")' in done.stdout.splitlines()
     assert f"{hub.url}/someone/model (private, commit {commit})" in done.stdout
-    assert "Creating someone/model, private.\nSending 13 files (0.5 MB), deleting 0.\n" in done.stderr
+    assert "Creating someone/model, private.\nSending 15 files (0.6 MB), deleting 0.\n" in done.stderr
     assert "hf_write" not in done.stdout + done.stderr
 
 

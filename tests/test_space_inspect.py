@@ -176,7 +176,9 @@ def test_attention_by_layer_head_and_query(downloads):
     lives(page.number_input(key="row").set_value(2).run())
     assert shows(0, None, (2, 7))
     lives(page.slider(key="layer").set_value(1).run())
-    assert any("Layer 1, stage 2: global, keys sub-sampled 2 x 2; 7 x 7 tokens" in text.value for text in page.markdown)
+    assert any(
+        "Layer 1, stage 2: global, keys spatially reduced 2 x 2; 7 x 7 tokens" in text.value for text in page.markdown
+    )
     assert shows(1, None, (1, 3)), "the same place of the image on a coarser grid"
     lives(page.selectbox(key="head").set_value("1").run())
     assert shows(1, 1, (1, 3))

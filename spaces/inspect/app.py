@@ -2,8 +2,10 @@
 """The Space that looks inside the models."""
 
 import os
+import sys
 
-os.environ["HFVF_LAZY_IMPORT"] = "1"  # the page's text does not wait for torch
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"  # the page's text does not wait for torch
 
 from hf_vit_family.spaces.inspect.page import main
 

@@ -171,7 +171,7 @@ def _memory_chart(patch: int, window: int, matrices: int, dtype: str) -> None:
     from .charts import lines, log_axis, readable
 
     rows = [
-        {"name": KINDS[kind], "pixels": side, "bytes": count, "memory": readable_bytes(count)}
+        {"name": KINDS[kind], "pixels": side, "bytes": size, "memory": readable_bytes(size)}
         for side, kind, size in _rows(patch, window, matrices, dtype)
     ]
     text = "Memory of one layer's attention matrices by the side of the image, both axes logarithmic."

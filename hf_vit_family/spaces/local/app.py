@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 
-os.environ["HFVF_LAZY_IMPORT"] = "1"  # the page's text does not wait for torch
+if "hf_vit_family" not in sys.modules:  # whose import takes it out again
+    os.environ["HFVF_LAZY_IMPORT"] = "1"  # the page's text does not wait for torch
 
 importlib.import_module(f"hf_vit_family.spaces.{sys.argv[1]}.page").main()
