@@ -73,7 +73,13 @@ MUTATIONS = (
         "==",
         "test_zoo.py -k label",
     ),
-    Mutation("reductions", "if config.key_reductions[stage] > 1:", "> 1", ">= 1", "test_conversion.py"),
+    Mutation(
+        "downsample",
+        'embedding = "model.stem" if stage == 0 else f"{target}.downsample"',
+        "==",
+        "!=",
+        "test_conversion.py",
+    ),
     Mutation(
         "features",
         'if not hasattr(module, "get_classifier") and hasattr(module, "feature_info"):',
@@ -125,7 +131,7 @@ MUTATIONS = (
         "or self",
         "test_training_bad_input.py test_training_methods.py",
     ),
-    Mutation("recipe", "if not isinstance(values, dict):", "if not", "if", "test_training_bad_input.py"),
+    Mutation("recipe", "if not isinstance(values, dict):", "if not", "if", "test_training.py -k recipe"),
     Mutation(
         "several_labels",
         "columns = labels.T > 0 if labels.ndim == 2 else labels == np.unique(labels)[:, None]",

@@ -76,6 +76,9 @@ def test_an_exported_folder_is_trusted(folder):
     assert report.auto_map["config.json: AutoModel"] == "modeling_twins.HfvfTwinsModel"
     assert [(file.name, file.kind) for file in report.weights] == [("model.safetensors", "safetensors")]
     assert report.size == sum(path.stat().st_size for path in folder.iterdir())
+    assert not any("holds no safetensors" in note for note in report.notes)
+    (folder / "model.safetensors").unlink()
+    assert "It holds no safetensors file." in verify(folder).notes
 
 
 def test_a_repository_of_transformers_own_classes_has_no_code(tmp_path):
