@@ -11,7 +11,7 @@ from families import SPECS, CommonCase, FamilySpec
 from hf_vit_family.families import FAMILIES
 
 
-def tester(spec: FamilySpec, case: CommonCase) -> type[FamilyTester]:
+def make_tester(spec: FamilySpec, case: CommonCase) -> type[FamilyTester]:
     members = {
         "config_class": spec.class_of("config"),
         "model_class": spec.class_of("model"),
@@ -26,7 +26,7 @@ def tester(spec: FamilySpec, case: CommonCase) -> type[FamilyTester]:
 
 for _spec in SPECS.values():
     _title = FAMILIES[_spec.name].classes.removeprefix("Hfvf")
-    _testers = {name: tester(_spec, case) for name, case in _spec.common.items()}
+    _testers = {name: make_tester(_spec, case) for name, case in _spec.common.items()}
     _tests = {f"Test{_title}{name}": (CommonModelTests, family_tester) for name, family_tester in _testers.items()}
     _tests[f"Test{_title}Backbone"] = (CommonBackboneTests, next(iter(_testers.values())))
     for _name, (_base, _tester) in _tests.items():
