@@ -131,6 +131,15 @@ with torch.inference_mode():
     )
 
 
+def test_it_is_exported(run, tmp_path):
+    code = "from hf_vit_family import create_model, export; import sys; export(create_model('toy_small'), sys.argv[1])"
+    run("-c", code, tmp_path / "hub")
+    assert {"configuration_toy.py", "modeling_toy.py", "README.md"} <= {
+        path.name for path in (tmp_path / "hub").iterdir()
+    }
+    assert len(fresh_process.run("logits_of_ones", tmp_path / "home", path=str(tmp_path / "hub"), size=64)) == 1000
+
+
 def test_it_is_benchmarked(run, tmp_path):
     options = ["--image-sizes", "64", "--batch-sizes", "1", "--seconds", "0", "--contestants", "optimized"]
     told = command(run, "benchmark", "toy_small", *options, "--output", tmp_path / "benchmark.json")
