@@ -3,7 +3,7 @@
 
 What a layer does to its tokens is a matrix: attention, fused over the heads, with the residual beside it. Rollout is
 the product of these matrices, read at the vector that is classified. Here it is the gradient of the *mixing*, the
-linear map that takes one number a token through all windows, shifts, grids and reductions of the model (`mixing/`):
+linear map that takes one number a token through all windows, shifts, grids and reductions of the model (`walk.py`):
 exact, without ever building a matrix over all tokens, so that a layer with windows of w tokens costs N w.
 
 Convolutions have no attention. Behind the first attention layer they enter as even stencils over the tokens under their

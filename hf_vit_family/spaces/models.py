@@ -446,7 +446,7 @@ def measure_work(model: "PreTrainedModel", image_size: tuple[int, int]) -> tuple
     """Multiply-adds of one image, and the number of values of the largest tensor on the way.
 
     Nothing is computed: a copy without weights runs on the meta device, with eager attention. Building it switches
-    initialisation off for the process, so that it is done under the lock of `building.py`.
+    initialisation off for the process, so that it is done under the lock `building`.
 
     Args:
         model: an image classifier; it stays as it is.

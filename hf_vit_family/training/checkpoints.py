@@ -1,5 +1,8 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
-"""Checkpoints of a run: complete or absent, checked by their sums, counted, and found again."""
+"""Checkpoints of a run: complete or absent, checked by their sums, counted, and found again.
+
+`Trainer` in `loop.py` decides when one is written, into the folder `checkpoints` of the run.
+"""
 
 import hashlib
 import json

@@ -41,7 +41,7 @@ class Entry:
         rounds: calls that were timed.
         ratios: against each reference.
         peak_memory_mb: peak memory while it runs beyond what was there before, in 10^6 bytes; see `memory.py`.
-        share_of_ceiling: least time that the measured ceilings allow over the median; see `ceilings.py`.
+        share_of_ceiling: least time that the measured ceilings allow over the median; see `environment.py`.
         ceiling: which of them that is, "matrix" or "memory".
         difference: largest difference of its logits from the model's own in fp32, relative to the largest logit;
             None where the weights are not the model's.

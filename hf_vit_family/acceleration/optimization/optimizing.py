@@ -30,7 +30,7 @@ def optimize(
     BatchNorm, layer scale and the residual of Twins' positional encoding go into the weights beside them, MaxViT's
     relative position biases are looked up once. On a CPU linear layers and convolutions multiply packed weights
     through oneDNN, with the activation inside the product; which library multiplies is measured once for each shape
-    (`routes`). They stay subclasses of torch's layers with their parameters, so adapters and quantisation go on
+    (`choose`). They stay subclasses of torch's layers with their parameters, so adapters and quantisation go on
     working, and a changed weight, for example one that an adapter was merged into, is packed anew. Packed weights are
     kept beside the plain ones, which takes their memory once more.
 

@@ -37,7 +37,7 @@ def publish(
     where nothing differs there is none. After an interruption the same call goes on: what the Hub has received already
     is not sent again.
 
-    Files in the repository that publishing does not own (see `changes.py`) stay; hidden files, `__pycache__` and
+    Files in the repository that publishing does not own (see `transfer.py`) stay; hidden files, `__pycache__` and
     compiled Python in the folder are left out, apart from `.eval_results`.
 
     Args:

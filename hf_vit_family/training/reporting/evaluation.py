@@ -380,7 +380,7 @@ class ExpectedCalibrationError(ImageMetric):
         return {"expected_calibration_error": calibration_error(calibration_bins(predictions, references, bins))}
 
 
-# Metrics where an image has any number of classes, as modules of `evaluate` like those in metrics.py.
+# Metrics where an image has any number of classes, as modules of `evaluate` like those above.
 
 
 _MULTI_LABEL_INPUTS = """
