@@ -203,22 +203,31 @@ def find(mutation: Mutation, root: Path) -> Path:
     return found[0]
 
 
+def run_tests(copy: Path, tests: list[str]) -> subprocess.CompletedProcess:
+    """Run tests of a copy of the checkout, with the package that is in it."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=copy,
+        # in front of an editable install of the checkout itself
+        env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def arguments_of(mutation: Mutation) -> list[str]:
+    """Its tests, as pytest takes them."""
+    return [f"tests/{part}" if part.endswith(".py") else part for part in mutation.tests.split()]
+
+
 def try_out(mutation: Mutation, copy: Path) -> bool:
     """Whether the tests fail with the change in a copy of the checkout, which is as before afterwards."""
     path = find(mutation, copy)
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(mutation.line, mutation.line.replace(mutation.old, mutation.new)), encoding="utf-8")
-    tests = [f"tests/{part}" if part.endswith(".py") else part for part in mutation.tests.split()]
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *tests],
-            cwd=copy,
-            # in front of an editable install of the checkout itself
-            env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_tests(copy, arguments_of(mutation))
     finally:
         path.write_text(text, encoding="utf-8")
     if done.returncode not in (0, 1, 2):  # 2: a module could not be imported
@@ -233,6 +242,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
     parser.add_argument("--list", action="store_true", help="show the changes, and make none")
+    parser.add_argument(
+        "--unchanged", action="store_true", help="run the tests on the code as it is: they have to pass"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="another checkout (this one by default)")
     options = parser.parse_args()
     names = [mutation.name for mutation in MUTATIONS]
@@ -246,6 +258,11 @@ def main() -> int:
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "screenshots")
         if not options.list:
             shutil.copytree(options.root, copy, ignore=ignored)
+        if options.unchanged:
+            files = {part for mutation in chosen for part in arguments_of(mutation) if part.endswith(".py")}
+            done = run_tests(copy, sorted(files))
+            print(done.stdout[-2000:])
+            return done.returncode
         for mutation in chosen:
             where = find(mutation, options.root).relative_to(options.root / "hf_vit_family")
             if options.list:
