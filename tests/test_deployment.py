@@ -313,14 +313,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_vit_family.acceleration.benchmarking import runtimes
+from hf_vit_family.acceleration.benchmarking import contestants
 from hf_vit_family.acceleration.deployment import FORMATS
 from hf_vit_family.acceleration.deployment.formats import quantise_openvino
 
 faulthandler.enable()  # signals have a stack of their own, as under pytest
 folder = Path(sys.argv[1])
 images = [np.random.default_rng(seed).random((1, 3, 64, 64), dtype=np.float32) for seed in range(3)]
-opened = [FORMATS["openvino"].open(folder, 1), runtimes.open_openvino(folder, "fp32", 1, 1)]
+opened = [FORMATS["openvino"].open(folder, 1), contestants.open_openvino(folder, "fp32", 1, 1)]
 assert all(run(images[0]).shape[0] == 1 for run in opened)
 while opened:  # the first goes first
     del opened[0]
