@@ -154,7 +154,7 @@ SPACES = {
         Space(
             "classify",
             "Classify and compare",
-            "Classify an image with families of vision transformers, and compare them on the same image.",
+            "Classify an image with vision transformers, and compare them on the same image.",
         ),
         Space(
             "inspect",
