@@ -7,6 +7,7 @@ import torch
 import zoo_models
 from torch import nn
 from torch.nn import functional as F
+from transformers import ResNetConfig, ResNetForImageClassification
 from zoo_models import TINY, images, shown, tiny_model
 
 from hf_vit_family import fitting_explanations, grad_cam, input_gradient, legrad, occlusion_map, receptive_field
@@ -383,3 +384,8 @@ def test_what_does_not_fit_is_told():
         with pytest.raises(ValueError, match=words) as error:
             call()
         shown(error)
+
+
+def test_a_model_of_another_family_has_no_attention_to_explain():
+    names = fitting_explanations(ResNetForImageClassification(ResNetConfig(hidden_sizes=[8, 8, 8, 8], depths=[1] * 4)))
+    assert "occlusion" in names and "attention_rollout" not in names

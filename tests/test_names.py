@@ -34,6 +34,14 @@ def test_the_stub_and_the_table_are_what_follows_from_the_families():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_looks_inside_is_public_at_the_top_too():
+    from hf_vit_family import inspection
+    from hf_vit_family.public import NAMES
+
+    functions = {name for name in inspection.__all__ if callable(getattr(inspection, name))}
+    assert functions == {name for name, module in NAMES.items() if module == ".inspection"}
+
+
 # ----------------------------------------------------------------------------------- one family, one room
 
 # Readers of transformers' own models, until these families become native; they stand in one place.

@@ -144,7 +144,7 @@ def find_variant(name: str) -> tuple[Variant, Checkpoint | None]:
 
 
 def list_models(family: str | None = None, pretrained: bool = False) -> list[str]:
-    """Names that `model_info`, `create_model` and `load_model` take, in the order of the zoo files.
+    """Names that `model_info`, `create_model` and `load_model` take, in the order of the families.
 
     Args:
         family: only this family's.

@@ -53,8 +53,9 @@ def read_mixing(model: nn.Module) -> Mixing:
 
 
 def has_attention(model: nn.Module) -> bool:
-    """Whether a classifier of one of the families attends to tokens."""
-    return bool(family_of(model).attention)
+    """Whether a model is of one of the families, and of one that attends to tokens."""
+    family = family_of(model)
+    return family is not None and bool(family.attention)
 
 
 def record_layers(model: PreTrainedModel, image_size: tuple[int, int]) -> list[Layer]:

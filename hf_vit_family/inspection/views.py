@@ -30,6 +30,7 @@ from .rollout import (
     gradient_rollout,
     mixing_map,
 )
+from .transformers_models import position_embeddings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -443,7 +444,7 @@ def _refusal(look):
 def _positions(request: Request) -> list[View]:
     stage = request.layer or 0
     similarity = position_similarity(request.model, stage)
-    where = f" of stage {stage + 1}" if stage or request.layer is not None else ""
+    where = f" of stage {stage + 1}" if len(position_embeddings(request.model)) > 1 else ""
     title = f"{request.name}\nsimilarity of position embeddings{where}: each place to all places"
 
     def draw(theme: str):
