@@ -254,21 +254,22 @@ def test_killed_and_resumed_over_http(repositories, tmp_path):
     with serve() as hub:
         for tag in (FIRST, THIRD):
             hub.commit(f"timm/{tag}", repositories[tag])
-        arguments = ("*_s[1v][2t]*", str(folder), "--limit", "3")  # FIRST, SECOND, THIRD
+        arguments = ("*_s[1v]*[2l].*", str(folder))
+        assert [checkpoint.tag for _, checkpoint in timm_checkpoints(arguments[0])] == [THIRD, FIRST, SECOND]
         process = start(hub.url, home, *arguments)
         deadline = time.monotonic() + 300
-        while not (folder / FIRST).exists() or not list((folder / ".converting").glob("**/config.json")):
+        while not (folder / THIRD).exists() or not list((folder / ".converting").glob("**/config.json")):
             assert time.monotonic() < deadline and process.poll() is None, process.communicate()
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert names_in(folder) == {FIRST, ".converting", "summary.json", "summary.md"}
-        assert verify(folder / FIRST).trusted
-        assert hub.fetched(f"timm/{FIRST}/resolve/main/model.safetensors")
+        assert names_in(folder) == {THIRD, ".converting", "summary.json", "summary.md"}
+        assert verify(folder / THIRD).trusted
+        assert hub.fetched(f"timm/{THIRD}/resolve/main/model.safetensors")
 
         for available, code, expected in (
-            ((), 1, {FIRST: "kept", SECOND: "failed", THIRD: "converted"}),
-            ((SECOND,), 0, {FIRST: "kept", SECOND: "converted", THIRD: "kept"}),
+            ((), 1, {THIRD: "kept", FIRST: "converted", SECOND: "failed"}),
+            ((SECOND,), 0, {THIRD: "kept", FIRST: "kept", SECOND: "converted"}),
         ):
             for tag in available:
                 hub.commit(f"timm/{tag}", repositories[tag])
@@ -277,7 +278,7 @@ def test_killed_and_resumed_over_http(repositories, tmp_path):
             output, errors = process.communicate(timeout=300)
             assert process.returncode == code, errors
             assert {row["tag"]: row["status"] for row in read_summary(folder)} == expected, output
-            assert not [request.path for request in hub.requests if f"/{FIRST}" in request.path]
+            assert not [request.path for request in hub.requests if f"/{THIRD}" in request.path]
             assert ("no repository timm/poolformerv2_s12.sail_in1k on the Hub" in errors) is bool(code), errors
             assert all(tag in output for tag in expected) and "Traceback" not in errors
         assert names_in(folder) == {FIRST, SECOND, THIRD, "summary.json", "summary.md"}
