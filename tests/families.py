@@ -12,7 +12,7 @@ from torch import nn
 
 from hf_vit_family import create_model, list_models
 from hf_vit_family.families import FAMILIES
-from hf_vit_family.families.registry import import_object
+from hf_vit_family.families.registry import VARIANTS, import_object
 
 Shape = tuple[int, ...]
 
@@ -70,6 +70,16 @@ class FamilySpec:
     @property
     def variants(self) -> list[str]:
         return list_models(self.name)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The first variant of each kind of layers: the others differ from one of these in numbers alone."""
+        kinds: dict[frozenset, str] = {}
+        for name in self.variants:
+            fields = self.class_of("config")(**VARIANTS[name].config).to_dict().items()
+            words = {(key, value) for key, value in fields if value is None or isinstance(value, str | bool)}
+            kinds.setdefault(frozenset(words), name)
+        return list(kinds.values())
 
     @property
     def attention(self) -> bool:

@@ -1,8 +1,8 @@
 """The contract that every native family passes; transformers' own suite of model tests is a job apart.
 
-By default every variant has timm's names and shapes, and a small and a large one of each family its outputs. The others
-are compared at their true widths with two blocks a stage under the `slow` marker, and as a whole, with those of over
-150 M parameters or 30 G multiply-adds, under `huge`.
+By default every variant has timm's names and shapes, a small and a large one of each family its outputs, and the small
+one its gradients. Under the `slow` marker the others are compared at their true widths with two blocks a stage, and
+gradients for a variant of each kind of layers; under `huge` all as a whole, whatever they cost.
 """
 
 import copy
@@ -45,12 +45,11 @@ def attention_spec(spec) -> FamilySpec:
     return spec
 
 
-def variants(others: str):
-    """(spec, variant) pairs: a small and a large one of each family as they are, others and huge ones marked."""
+def variants():
+    """(spec, variant) pairs: a small and a large one of each family as they are, all others marked as huge."""
     for spec in SPECS.values():
         for name in spec.variants:
-            mark = "huge" if name in spec.huge else None if name in (spec.small, spec.large) else others
-            marks = getattr(pytest.mark, mark) if mark else ()
+            marks = () if name in (spec.small, spec.large) and name not in spec.huge else pytest.mark.huge
             yield pytest.param(spec, name, id=f"{spec.name}-{name}", marks=marks)
 
 
@@ -139,7 +138,7 @@ def test_names_and_shapes_equal_timm(spec, name):
     assert ours.num_parameters() < 150e6 or name in spec.huge
 
 
-@pytest.mark.parametrize(("spec", "name"), variants("huge"))
+@pytest.mark.parametrize(("spec", "name"), variants())
 def test_forward_equals_timm(spec, name, clean_memory):
     theirs, ours = timm_pair(name)
     compare_forward(theirs, ours, *(spec.timm_sizes if name == spec.small else ()))
@@ -185,7 +184,14 @@ def compare_gradients(theirs: nn.Module, ours: nn.Module, pixel_values: torch.Te
             assert relative_difference(buffer, statistics[name]) < tolerance, name
 
 
-@pytest.mark.parametrize(("spec", "name"), variants("slow"))
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        pytest.param(spec, name, id=f"{spec.name}-{name}", marks=() if name == spec.small else pytest.mark.slow)
+        for spec in SPECS.values()
+        for name in dict.fromkeys((spec.small, *spec.kinds))
+    ],
+)
 def test_gradients_and_statistics_equal_timm_in_float64(spec, name):
     theirs, ours = shallow_pair(spec, name, torch.float64, image_size=spec.shallow_size[0])
     pixel_values = images(2, spec.shallow_size, dtype=torch.float64)
@@ -492,7 +498,7 @@ def test_losses(spec, problem_type, labels):
 
 def test_compile_fullgraph(spec):
     """At a size where maps and windows are padded; that of the others is compiled under `slow`."""
-    model = tiny(spec)
+    model = tiny(spec, depths=(1, 1))  # a graph costs seconds a block
     pixel_values = images(2, (65, 97))
     with torch.inference_mode():
         torch._dynamo.reset()
@@ -546,7 +552,7 @@ def exported(model: nn.Module, size: tuple[int, int]) -> torch.export.ExportedPr
 
 
 def test_torch_export_with_dynamic_batch(spec):
-    exported(LogitsOnly(tiny(spec)).eval(), (65, 97))
+    exported(LogitsOnly(tiny(spec, depths=(1, 1))).eval(), (65, 97))
 
 
 @pytest.mark.slow
