@@ -93,12 +93,12 @@ class FamilySpec:
         """kind: "config", "model", "classification" or "backbone"."""
         return import_object(getattr(FAMILIES[self.name], f"{kind}_class"))
 
-    def two_stages(self) -> dict[str, Any]:
-        """`tiny` with two stages of one and two blocks: the contract's models, as graphs cost seconds a block."""
+    def first_stages(self, *depths: int) -> dict[str, Any]:
+        """`tiny` with the first stages alone, of so many blocks each: graphs cost seconds a block."""
         config = self.class_of("config")(**self.tiny)
         lists = {key: value for key, value in config.to_dict().items() if isinstance(value, tuple | list)}
-        cut = {key: tuple(value[:2]) for key, value in lists.items() if len(value) == len(config.depths)}
-        return {**self.tiny, **cut, "depths": (1, 2)}
+        cut = {key: tuple(value[: len(depths)]) for key, value in lists.items() if len(value) == len(config.depths)}
+        return {**self.tiny, **cut, "depths": depths}
 
 
 _TWINS_COMMON = {

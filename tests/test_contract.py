@@ -60,9 +60,9 @@ def clean_memory():
     gc.collect()
 
 
-def tiny(spec: FamilySpec, **overrides) -> nn.Module:
-    """A model of two stages, the second with two blocks."""
-    return randomise(hfvf.create_model(spec.small, **{**spec.two_stages(), **overrides}))
+def tiny(spec: FamilySpec, depths: tuple[int, ...] = (1, 2), **overrides) -> nn.Module:
+    """A model of two stages, the second with two blocks, or of others."""
+    return randomise(hfvf.create_model(spec.small, **{**spec.first_stages(*depths), **overrides}))
 
 
 def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
@@ -508,7 +508,7 @@ def test_compile_fullgraph(spec):
 
 @pytest.mark.slow
 def test_compile_fullgraph_with_inductor(spec):
-    model = tiny(spec, depths=(1, 1))  # a block of MaxViT takes the compiler half a minute
+    model = tiny(spec, depths=(1,))  # a block of MaxViT takes the compiler half a minute
     pixel_values = images(2, spec.tiny_size)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True)
@@ -519,7 +519,7 @@ def test_compile_fullgraph_with_inductor(spec):
 @pytest.mark.slow
 def test_compile_for_each_size(spec):
     """What README says of several sizes: one graph for each, which serves it again."""
-    model = tiny(spec)
+    model = tiny(spec, depths=(1, 1))
     torch._dynamo.reset()
     graphs = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, fullgraph=True, dynamic=False, backend=graphs)
@@ -558,7 +558,7 @@ def test_torch_export_with_dynamic_batch(spec):
 @pytest.mark.slow
 def test_torch_export_and_onnx_with_dynamic_batch(spec, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    model = LogitsOnly(tiny(spec)).eval()
+    model = LogitsOnly(tiny(spec, depths=(1, 1))).eval()
     path = tmp_path / "model.onnx"
     program = exported(model, spec.tiny_size)
     torch.onnx.export(
@@ -712,7 +712,7 @@ def test_dropped_branches_leave_the_residual(spec):
 
 def test_initialisation(spec):
     """Norms one, biases zero, and every parameter set: two seeds agree only where a constant was meant."""
-    model = hfvf.create_model(spec.small, **spec.two_stages())
+    model = hfvf.create_model(spec.small, **spec.first_stages(1, 2))
     for name, module in model.named_modules():
         if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
             assert (module.weight == 1).all(), name
