@@ -88,7 +88,7 @@ def test_it_is_inspected(run):
 import torch
 from hf_vit_family import attention_rollout, create_model, grad_cam, hidden_maps
 from hf_vit_family.inspection.reading import record_layers
-from hf_vit_family.spaces.architectures.geometry import geometry_of
+from hf_vit_family.spaces.architectures.geometry import Geometry
 model = create_model("toy_small", num_labels=3)
 rollout = attention_rollout(model, torch.randn(2, 3, 64, 48))
 assert rollout.shape == (2, 8, 6) and torch.allclose(rollout.sum((1, 2)), torch.ones(2))
@@ -98,7 +98,7 @@ layers = record_layers(model, (64, 48))
 assert [(layer.stage, layer.kind, layer.size) for layer in layers] == [
     (1, "global", (8, 6)), (2, "global", (4, 3)), (2, "global", (4, 3))
 ]
-assert geometry_of(model, (64, 64)).view(1, (0, 0)).keys == 16
+assert Geometry(model, (64, 64)).view(1, (0, 0)).keys == 16
 """,
     )
 

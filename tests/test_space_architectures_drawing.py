@@ -14,7 +14,7 @@ from hf_vit_family.families import FAMILIES
 from hf_vit_family.families.layers import KINDS
 from hf_vit_family.spaces.architectures import drawing, texts
 from hf_vit_family.spaces.architectures.drawing import block_size, borders, pictures
-from hf_vit_family.spaces.architectures.geometry import find_geometry
+from hf_vit_family.spaces.architectures.mixing_section import find_geometry
 
 APP = Path(__file__).resolve().parents[1] / "spaces" / "architectures"
 # a variant and layer of every kind

@@ -7,8 +7,8 @@ import torch
 from zoo_models import images, random_model
 
 from hf_vit_family import attention_map
-from hf_vit_family.families.registry import VARIANTS, input_size
-from hf_vit_family.spaces.architectures.geometry import PlainGeometry, find_geometry, geometry_of, hollow_model
+from hf_vit_family.spaces.architectures.geometry import Geometry
+from hf_vit_family.spaces.architectures.mixing_section import find_geometry
 
 # Swin masks a key with -100, which leaves it a weight of the order of 1e-44.
 NOTHING = 1e-30
@@ -45,7 +45,7 @@ def test_lit_tokens_are_those_with_attention(case):
     family, overrides, size = KINDS[case]
     model = random_model(family, **overrides)
     pixel_values = images(family, size, batch=1)
-    geometry = geometry_of(model, tuple(pixel_values.shape[2:]))
+    geometry = Geometry(model, tuple(pixel_values.shape[2:]))
     for index in range(len(geometry)):
         layer = geometry.layer(index)
         for query in edges(layer.size):
@@ -116,7 +116,7 @@ def test_lit_tokens_are_those_that_the_output_depends_on(case):
     family, overrides, size = KINDS.get(case, (case, {"depths": (2, 1, 1, 1)}, None))
     model = random_model(family, **overrides)
     pixel_values = images(family, size, batch=1)
-    geometry = geometry_of(model, tuple(pixel_values.shape[2:]))
+    geometry = Geometry(model, tuple(pixel_values.shape[2:]))
     modules = BLOCKS[family](model)
     assert len(modules) == len(geometry)
     for index, module in enumerate(modules):
@@ -124,25 +124,6 @@ def test_lit_tokens_are_those_that_the_output_depends_on(case):
         for query in edges(layer.size):
             depends = dependence(model, pixel_values, module, layer.size, layer.extra, query)
             assert np.array_equal(depends, geometry.view(index, query).shares > 0), (layer, query)
-
-
-@pytest.mark.parametrize("name", ["vit-base-patch32-384", "deit-tiny-distilled-patch16-224", "beit-base-patch16-224"])
-def test_configuration_alone_tells_the_plain_families(name):
-    """The page draws these without importing torch; the real model says the same."""
-    plain = find_geometry(name)
-    assert isinstance(plain, PlainGeometry)
-    real = geometry_of(hollow_model(name), input_size(VARIANTS[name]))
-    assert len(plain) == len(real)
-    query = (3, 5)
-    for index in (0, len(plain) - 1):
-        assert plain.layer(index) == real.layer(index)
-        ours, theirs = plain.view(index, query), real.view(index, query)
-        np.testing.assert_allclose(ours.shares, theirs.shares)
-        assert ours.keys == theirs.keys
-        assert np.array_equal(plain.reach(index, query), real.reach(index, query))
-        assert np.array_equal(plain.groups(index), real.groups(index))
-        assert real.mask(index, query) is plain.mask(index, query) is None
-        assert real.key_map(index, np.zeros((*plain.grid, 3))) is None
 
 
 @pytest.mark.parametrize("geometry", ["vit-tiny-patch16-224", "swin-tiny-patch4-window7-224", "poolformer_s12"])

@@ -118,7 +118,8 @@ class Walk:
     """The attention matrices of a walk, and what it saw at one layer.
 
     Args:
-        matrices: one (rows, queries, keys) an attention layer, in order; a layer with None hands its tokens on.
+        matrices: one (rows, queries, keys) an attention layer, in order; a layer with None hands its tokens on. Layers
+            that pool need none.
         layer: the layer to look at, None for none. It leaves out the residual, and starts from its own tokens.
         start: what these tokens carry, as many numbers as they are; what came so far where None.
 
@@ -126,7 +127,8 @@ class Walk:
         layers: what was passed so far.
         entered: the map or sequence in front of that layer, a leaf of the graph.
         left: the same shape behind it.
-        queries, keys: the values in the rows that its attention was computed in, (rows, Q) and (rows, K).
+        queries, keys: the values in the rows that its attention was computed in, (rows, Q) and (rows, K); of a layer
+            that pools, the tokens and their averages.
     """
 
     # a family's `mix` takes the operators from the walk that it is handed, so that its file imports no torch
@@ -174,10 +176,15 @@ class Walk:
     def pool(self, tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """The average over the neighbourhood of each token of a map (B, H, W), beside the token itself."""
         self._record("pooling", tuple(tokens.shape[1:]), block_size=size)
-        return with_residual(tokens, stencil(tokens, size, padding=(size[0] // 2, size[1] // 2)))
+        tokens = self.enter(tokens)
+        averages = stencil(tokens, size, padding=(size[0] // 2, size[1] // 2))
+        if self.position == self.layer:
+            self.queries, self.keys = tokens.flatten(1).detach(), averages.flatten(1).detach()
+            return self._leave(averages)
+        return self._leave(with_residual(tokens, averages))
 
     def enter(self, tokens: torch.Tensor) -> torch.Tensor:
-        """To be called with the tokens of the next attention layer before anything is made of them."""
+        """To be called with the tokens of the next layer that mixes before anything is made of them."""
         if self.position == self.layer:
             values = tokens if self.start is None else self.start.reshape(tokens.shape)
             self.entered = values.detach().clone().requires_grad_()

@@ -15,7 +15,7 @@ from ..images import FASHION_MNIST, example_image, examples
 from ..layout import dark, description
 from ..models import serve
 from ..turns import turn
-from .geometry import find_geometry
+from .mixing_section import find_geometry
 
 COMPARED = (
     "vit-tiny-patch16-224",

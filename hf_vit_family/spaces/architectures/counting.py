@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_vit_family.families.registry import FAMILIES, VARIANTS, find_variant, input_size
 
@@ -36,6 +36,30 @@ SWEPT = (
 )
 
 
+def hollow_model(name: str, **overrides: Any) -> "PreTrainedModel":
+    """A variant without weights, on the meta device: built in a moment whatever its size, with eager attention.
+
+    Args:
+        name: a variant of the zoo.
+        **overrides: of its configuration.
+
+    Raises:
+        ValueError: unknown variant or configuration key.
+    """
+    from ..models import building, import_libraries
+
+    import_libraries()
+    import torch
+    from transformers.initialization import no_init_weights
+
+    from hf_vit_family.families.registry import classification_class, variant_config
+
+    variant, _ = find_variant(name)
+    config = variant_config(variant, **overrides)
+    with building, torch.device("meta"), no_init_weights():
+        return classification_class(variant)._from_config(config, attn_implementation="eager").eval()
+
+
 def count(name: str, size: tuple[int, int]) -> int | None:
     """Multiply-adds of a variant for one image; what `hf_vit_family.hub.measuring` counts.
 
@@ -47,7 +71,6 @@ def count(name: str, size: tuple[int, int]) -> int | None:
         None where transformers' class cannot take an image of this size.
     """
     from ..models import building
-    from .geometry import hollow_model
 
     model = hollow_model(name, **overrides_for(name, size))
     from hf_vit_family.hub.measuring import count_multiply_adds
@@ -69,8 +92,6 @@ def overrides_for(name: str, size: tuple[int, int]) -> dict[str, int]:
 
 def count_parameters(name: str) -> int:
     """Parameters of a variant with the classes of its first checkpoint."""
-    from .geometry import hollow_model
-
     return sum(parameter.numel() for parameter in hollow_model(name).parameters())
 
 

@@ -7,12 +7,15 @@ Every picture is an RGBA array (height, width, 4) on its way; a token is a squar
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from ...families.layers import Layer
-from .layers import Geometry
+
+if TYPE_CHECKING:
+    from .geometry import Geometry
 
 SIDE = 672  # pixels of a picture's longer side, about
 GAP, SMALL_GAP = 10, 2
@@ -246,7 +249,7 @@ class Picture:
     text: str
 
 
-def pictures(geometry: Geometry, index: int, query: tuple[int, int], image: Image.Image) -> Iterator[Picture]:
+def pictures(geometry: "Geometry", index: int, query: tuple[int, int], image: Image.Image) -> Iterator[Picture]:
     """The pictures of a layer: how it cuts, what a query sees, what the kind of layer asks for, and the reach.
 
     Args:
@@ -298,7 +301,7 @@ def _cut(layer: Layer, tokens: np.ndarray) -> Picture:
     )
 
 
-def _seen(geometry: Geometry, layer: Layer, query: tuple[int, int], tokens: np.ndarray) -> Picture:
+def _seen(geometry: "Geometry", layer: Layer, query: tuple[int, int], tokens: np.ndarray) -> Picture:
     view = geometry.view(layer.index, query)
     lit = view.shares > 0
     every = layer.size[0] * layer.size[1]
@@ -341,7 +344,7 @@ def _rolled(layer: Layer, tokens: np.ndarray) -> Picture:
     )
 
 
-def _mask(geometry: Geometry, index: int, query: tuple[int, int]) -> Picture:
+def _mask(geometry: "Geometry", index: int, query: tuple[int, int]) -> Picture:
     mask = geometry.mask(index, query)
     tokens = len(mask.allowed)
     where = f"Window {mask.window + 1} of {mask.windows}, in which the framed token is: a row for each of its {tokens} "
@@ -366,7 +369,7 @@ def _gathered_grid(layer: Layer, tokens: np.ndarray) -> Picture:
     )
 
 
-def _unfolded(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Picture]:
+def _unfolded(geometry: "Geometry", layer: Layer, tokens: np.ndarray) -> Iterator[Picture]:
     down, right = layer.block_size
     labels = geometry.groups(layer.index)
     yield Picture(
@@ -382,7 +385,7 @@ def _unfolded(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[
     )
 
 
-def _keys(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Picture]:
+def _keys(geometry: "Geometry", layer: Layer, tokens: np.ndarray) -> Iterator[Picture]:
     keys = geometry.key_map(layer.index, colours(tokens))
     if keys is None:
         return
@@ -403,7 +406,7 @@ def _keys(geometry: Geometry, layer: Layer, tokens: np.ndarray) -> Iterator[Pict
     yield Picture(title, apart(opaque(flat(keys, cell)), [], []), text)
 
 
-def _reach(geometry: Geometry, index: int, query: tuple[int, int], image: Image.Image) -> Picture:
+def _reach(geometry: "Geometry", index: int, query: tuple[int, int], image: Image.Image) -> Picture:
     reached = geometry.reach(index, query)
     share = f"all {reached.size:,} tokens" if reached.all() else f"{reached.mean():.1%}"
     between = ", convolutions between the layers included" if index else ""

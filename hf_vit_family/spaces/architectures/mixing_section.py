@@ -1,20 +1,28 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """The section that draws how a family cuts an image into tokens and mixes them."""
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from hf_vit_family.families import FAMILIES
-from hf_vit_family.families.registry import VARIANTS
+from hf_vit_family.families.registry import VARIANTS, input_size
 
+from ...families.layers import Layer
 from .. import choices
 from ..layout import dark, description
 from . import texts
+from .counting import hollow_model
 from .drawing import encoded, pictures
-from .geometry import find_geometry, is_plain
-from .layers import Geometry, Layer
 from .texts import paper_link
 
-# as the papers appeared; the first, with which the page starts, needs no model
+if TYPE_CHECKING:
+    from .geometry import Geometry
+
+MOST_MODELS = 16  # whose geometry stays; a model without weights takes some megabytes
+
+# as the papers appeared
 ORDER = tuple(sorted(FAMILIES, key=lambda name: FAMILIES[name].published))
 
 
@@ -31,7 +39,8 @@ def draw() -> None:
         st.markdown(FAMILIES[family].text)
         st.markdown(paper_link(FAMILIES[family]))
         place = st.container()
-    geometry = _geometry(variant, place)
+    with place, st.spinner("Building the model without its weights"):
+        geometry = find_geometry(variant)
     with controls:
         layer = _choose_layer(geometry)
         query = _choose_query(layer)
@@ -56,14 +65,25 @@ def _choose_variant(family: str) -> str:
     return st.selectbox("Variant", names, key=f"variant_{family}", bind="query-params")
 
 
-def _geometry(variant: str, place) -> Geometry:
-    if is_plain(VARIANTS[variant]):
-        return find_geometry(variant)
-    with place, st.spinner("Building the model without its weights"):
-        return find_geometry(variant)
+@lru_cache(maxsize=MOST_MODELS)
+def find_geometry(name: str) -> "Geometry":
+    """The geometry of a variant at its own input size.
+
+    Args:
+        name: a variant of the zoo.
+
+    Raises:
+        ValueError: unknown variant.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"Unknown variant {name!r}; expected one of the {len(VARIANTS)} in the table of families.")
+    model = hollow_model(name)
+    from .geometry import Geometry
+
+    return Geometry(model, input_size(VARIANTS[name]))
 
 
-def _choose_layer(geometry: Geometry) -> Layer:
+def _choose_layer(geometry: "Geometry") -> Layer:
     last = len(geometry)
     _keep_within("layer", 1, last)
     number = st.slider("Layer", 1, last, key="layer", bind="query-params")
