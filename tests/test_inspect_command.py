@@ -216,7 +216,7 @@ def test_errors_are_one_sentence(models, pictures, tmp_path, capsys):
         ([twins, image, "-m", "cka"], "needs 8 images or more, and got 1"),
         ([twins, image, "--theme", "blue"], "--theme 'blue' was given"),
         ([twins, image, "--arrays", "csv"], "expected one of safetensors, npz"),
-        ([models("poolformer"), image, "-m", "rollout"], "has no attention; mixing-map shows"),
+        ([models("poolformer"), image, "-m", "rollout"], "has none: the mixing map shows"),
         ([twins, tmp_path / "none.png"], "no file or folder"),
         ([twins, broken], "broken.png"),
         (["no-such-model", image], "no-such-model"),

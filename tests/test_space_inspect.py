@@ -15,9 +15,10 @@ from transformers import ViTImageProcessor
 from zoo_models import tiny_model
 
 from hf_vit_family import inspection, load_image_processor, load_model
+from hf_vit_family.explanation_methods import BY_TITLE, EXPLANATION_METHODS, fitting_methods
 from hf_vit_family.families.registry import family_of
 from hf_vit_family.spaces.images import example_image
-from hf_vit_family.spaces.inspect import maps, methods, results, views
+from hf_vit_family.spaces.inspect import maps, results, views
 
 MODELS = ("maxvit_fashion_mnist", "poolformer_fashion_mnist", "twins_fashion_mnist")
 
@@ -93,17 +94,19 @@ def test_every_method_that_fits_is_shown_and_the_others_have_a_reason(model, dow
     page = visit(model=model, image="Sneaker")
     offered = page.selectbox(key="method").options
     network, pixels = load_model(model), as_model_takes_it(model, "sneaker")
-    assert offered == [method.title for method in methods.fitting(family_of(network))]
+    assert offered == [method.title for method in fitting_methods(family_of(network))]
     for title in offered:
-        method = methods.BY_TITLE[title]
+        method = BY_TITLE[title]
         lives(page.selectbox(key="method").set_value(title).run())
         assert f"{title}{' for Sneaker' if method.of_class else ''}: " in captions(page)
         if title == "Mixing map":
             expected = inspection.mixing_map(network, pixels.shape[2:]).numpy()
         else:
-            expected = getattr(inspection, method.function)(network, pixels)[0].numpy()
+            expected = getattr(inspection, {"occlusion": "occlusion_map"}.get(method.name, method.name))(
+                network, pixels
+            )[0].numpy()
         assert np.allclose(stored(downloads[-1])["map"], expected, atol=1e-6)
-    unfit = [method.title for method in methods.METHODS if method.title not in offered]
+    unfit = [method.title for method in EXPLANATION_METHODS.values() if method.title not in offered]
     text = next(markdown.value for markdown in page.markdown if markdown.value.startswith("Not offered"))
     assert len(text.splitlines()) == 1 + len(unfit) and all(title.lower() in text.lower() for title in unfit)
 
@@ -188,7 +191,7 @@ def test_attention_by_layer_head_and_query(downloads):
 
 def test_attention_of_a_model_without_any():
     page = visit(view="Attention", model="poolformer_fashion_mnist")
-    assert "PoolFormer has no attention" in page.info[0].value
+    assert "This model has no attention" in page.info[0].value
 
 
 @pytest.mark.parametrize("link", [{"view": "Patch drop", "seed": "1e400"}, {"view": "Attention", "row": "-1e400"}])
@@ -232,7 +235,7 @@ def test_methods_and_families_side_by_side():
     page = visit(view="Comparison", image="Bag")
     lives(page.multiselect(key="methods").set_value(["Attention rollout", "Input gradient"]).run())
     assert page.multiselect(key="models").value == list(MODELS[:2])
-    assert len(page.image) == 3 and "PoolFormer has none" in captions(page)
+    assert len(page.image) == 3 and "(PoolFormer and PoolFormerV2) has none" in captions(page)
     first, second = (table.value.map(lambda cell: cell.replace("\\", "")) for table in page.table)
     assert set(first["patches by"]) == {"Attention rollout", "Input gradient", "Random order", "Centre first"}
     assert set(second["patches by"]) == {"Input gradient", "Random order", "Centre first"}

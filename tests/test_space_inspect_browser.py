@@ -94,7 +94,7 @@ def test_methods_and_families_beside_one_another(visit):
     says(page, "Scores for this image")
     # of MaxViT four maps and two baselines; of PoolFormer, which has no attention, two maps less
     assert [table.locator("tbody tr").count() for table in page.locator("table").all()] == [6, 4]
-    assert page.get_by_text("PoolFormer has none: it averages neighbouring tokens").count() == 2
+    assert page.get_by_text("(PoolFormer and PoolFormerV2) has none").count() == 2
     assert not sideways(page)
     assert not accessibility(page)
     screenshot(page, "inspect-comparison-1920")

@@ -11,8 +11,9 @@ import torch
 from zoo_models import TINY, images, random_model
 
 from hf_vit_family import inspection, load_model
+from hf_vit_family.explanation_methods import EXPLANATION_METHODS, GRAD_CAM, MIXING, fitting_methods
 from hf_vit_family.families import FAMILIES
-from hf_vit_family.spaces.inspect import charts, controls, layers, maps, methods, results
+from hf_vit_family.spaces.inspect import charts, controls, layers, maps, results
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -46,23 +47,22 @@ def test_the_names_say_what_a_layer_looks_at():
 @pytest.mark.parametrize("family", ["poolformer", "vit", "twins"])
 def test_every_method_fits_or_says_why_not(family):
     model, pixels = random_model(family).eval(), images(family, batch=1)
-    for method in methods.METHODS:
-        reason = methods.reason_against(method, FAMILIES[family])
+    for method in EXPLANATION_METHODS.values():
+        reason = method.reason_against(FAMILIES[family])
         if reason is None:
             assert maps.make_map(model, pixels, method, 0).ndim == 2
             continue
         assert reason.endswith(".") and "\n" not in reason
-        with pytest.raises(ValueError, match="PoolFormer"):
+        with pytest.raises(ValueError, match="attention"):
             maps.make_map(model, pixels, method, 0)
 
 
 def test_the_mixing_map_stands_where_attention_is_missing():
     for family in FAMILIES.values():
         if not family.attention:
-            assert methods.fitting(family)[0] is methods.MIXING
-            assert methods.MIXING not in methods.scorable(family), "it is the same for every image"
+            assert fitting_methods(family)[0] is MIXING and not MIXING.of_image
             continue
-        assert methods.fitting(family) == [method for method in methods.METHODS if method is not methods.MIXING]
+        assert fitting_methods(family) == [method for method in EXPLANATION_METHODS.values() if method is not MIXING]
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ def pixels():
     return torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("method", [method for method in methods.METHODS if method is not methods.MIXING])
+@pytest.mark.parametrize("method", [method for method in EXPLANATION_METHODS.values() if method is not MIXING])
 def test_maps_equal_the_calls_of_inspection(twins, pixels, method):
-    function = getattr(inspection, method.function)
+    function = getattr(inspection, {"occlusion": "occlusion_map"}.get(method.name, method.name))
     expected = function(twins, pixels, 3) if method.of_class else function(twins, pixels)
     assert np.allclose(maps.make_map(twins, pixels, method, 3), expected[0].numpy(), atol=1e-6)
 
@@ -103,7 +103,7 @@ def test_scores_are_those_of_one_image(twins, pixels):
 def test_patch_drop_equals_the_probe(twins, pixels, order, known):
     target = int(twins(pixels).logits.argmax())
     explain = None if known == "random" else "grad_cam"
-    saliency = maps.make_map(twins, pixels, methods.GRAD_CAM, target)
+    saliency = maps.make_map(twins, pixels, GRAD_CAM, target)
     found = results.drop_patches(twins, pixels, order, saliency, seed=4)
     shares = [share / 100 for share in results.SHARES]
     probe = inspection.patch_drop(
@@ -125,7 +125,7 @@ def test_large_images_go_through_a_model_in_smaller_batches():
     "look",
     [
         lambda model, pixels: maps.predict_image(model, pixels),
-        lambda model, pixels: maps.make_map(model, pixels, methods.GRAD_CAM, 0),
+        lambda model, pixels: maps.make_map(model, pixels, GRAD_CAM, 0),
         lambda model, pixels: maps.make_attention_map(model, pixels, 0, None, (0, 0)),
         lambda model, pixels: layers.describe_layers(model, pixels),
         lambda model, pixels: results.score_order(model, pixels, results.CENTRE, 0),

@@ -59,9 +59,9 @@ def inspect(
 ) -> None:
     """Look inside a model: pictures of what it does with images, and the numbers behind them.
 
-    Methods: rollout, gradient-rollout, legrad, attention and distance where there is attention; mixing-map of
-    PoolFormer; grad-cam, input-gradient, occlusion, pca, similarity, logit-lens, receptive-field and cka of any family;
-    filters, positions and bias where weights have them.
+    Methods: rollout, gradient-rollout, legrad, attention and distance where there is attention; mixing-map where
+    there is none; grad-cam, input-gradient, occlusion, pca, similarity, logit-lens, receptive-field and cka of any
+    family; filters, positions and bias where weights have them.
     """
     from ..inspection.pictures import FORMATS, THEMES
     from ..inspection.views import METHODS

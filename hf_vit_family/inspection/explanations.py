@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..explanation_methods import EXPLANATION_METHODS
+from ..families.registry import family_of
 from ..wrapping import takes_wrapped
 from .anatomy import Anatomy, Call
 from .capture import (
@@ -26,7 +28,7 @@ from .capture import (
     undisturbed,
 )
 from .patches import GRID, check_grid, fill_patches, make_filling, to_grid
-from .reading import find_anatomy, find_mixing, has_attention
+from .reading import find_anatomy, find_mixing
 from .rollout import attention_rollout, find_places, gradient_rollout
 from .walk import Mixing, Walk
 
@@ -385,14 +387,15 @@ EXPLANATIONS: dict[str, Explain] = {
 }
 # maps that know nothing of the model: what others are compared with
 BASELINES = ("centre_gaussian", "random")
-NEED_ATTENTION = ("attention_rollout", "gradient_rollout", "legrad")
 
 
 @takes_wrapped
 def fitting_explanations(model: PreTrainedModel) -> list[str]:
-    """The names of the explanations that fit a model's family: all, or those that need no attention."""
-    with_attention = has_attention(model)
-    return [name for name in EXPLANATIONS if with_attention or name not in NEED_ATTENTION]
+    """The names of the explanations that fit a model's family, baselines with them."""
+    family = family_of(model)
+    methods = EXPLANATION_METHODS.values()
+    unfit = {method.name for method in methods if method.attention and not (family and family.attention)}
+    return [name for name in EXPLANATIONS if name not in unfit]
 
 
 def choose_explanations(

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..explanation_methods import EXPLANATION_METHODS, MIXING, ROLLOUT, ExplanationMethod
+from ..families.registry import family_of
 from .capture import choose_classes
 from .cka import layer_similarity
-from .explanations import grad_cam, input_gradient, legrad, occlusion_map
+from .explanations import EXPLANATIONS
 from .hidden import block_names, feature_colours, logit_lens, patch_filters, token_similarity
 from .pictures import draw_colours, draw_distances, draw_grid, draw_mosaic, draw_overlays, draw_similarity
 from .positions import position_similarity, receptive_field, relative_position_bias
@@ -27,7 +29,6 @@ from .rollout import (
     check_head,
     check_layer,
     find_places,
-    gradient_rollout,
     mixing_map,
 )
 from .transformers_models import position_embeddings
@@ -124,41 +125,39 @@ def no_attention(request: Request) -> str | None:
     return f"A {request.model.config.model_type} has no attention; mixing-map shows how it hands tokens on."
 
 
+def unfit_by(method: ExplanationMethod) -> Callable[[Request], str | None]:
+    """The rule of a method, asked of a request."""
+    return lambda request: method.reason_against(family_of(request.model))
+
+
 def each_image(method: str, request: Request, make: Callable[[int, str], View]) -> list[View]:
     """One view an image; file names carry the image's where there are several."""
     single = len(request.image_names) == 1
     return [make(index, method if single else f"{method}-{name}") for index, name in enumerate(request.image_names)]
 
 
-# Attention as pictures: rollout, single layers, distances; and PoolFormer's fixed mixing.
+# Attention as pictures: rollout, single layers, distances; and the fixed mixing of models without attention.
 
 
 def _rollout(request: Request) -> list[View]:
     maps = attention_rollout(request.model, request.pixel_values)
-    title = f"{request.name}\nattention rollout over all layers, mean of the heads"
+    title = f"{request.name}\nattention rollout {ROLLOUT.where}"
 
     def draw(theme: str):
-        names, measure = request.captions(), "share of the classified vector"
-        return draw_overlays(request.images, maps, title, names, measure, theme=theme)
+        return draw_overlays(request.images, maps, title, request.captions(), ROLLOUT.measure, theme=theme)
 
-    return [View("rollout", title, {"maps": maps}, draw)]
+    return [View(ROLLOUT.command, title, {"maps": maps}, draw)]
 
 
 def _mixing_map(request: Request) -> list[View]:
     values = mixing_map(request.model, tuple(request.pixel_values.shape[2:]))
     maps = values.expand(len(request.images), -1, -1)
-    title = f"{request.name}\nmixing map of the pooling in all layers, the same for every image"
+    title = f"{request.name}\nmixing map {MIXING.where}"
 
     def draw(theme: str):
-        return draw_overlays(request.images, maps, title, request.captions(), "share of the pooled vector", theme=theme)
+        return draw_overlays(request.images, maps, title, request.captions(), MIXING.measure, theme=theme)
 
-    return [View("mixing-map", title, {"map": values}, draw)]
-
-
-def _mixes_by_attention(request: Request) -> str | None:
-    if not has_attention(request.model):
-        return None
-    return f"A {request.model.config.model_type} mixes by attention; a mixing map is of PoolFormer alone."
+    return [View(MIXING.command, title, {"map": values}, draw)]
 
 
 def _attention(request: Request) -> list[View]:
@@ -205,7 +204,7 @@ def _distance(request: Request) -> list[View]:
 
 
 ATTENTION_METHODS = [
-    Method("rollout", "attention through all layers at once", _rollout, unfit=no_attention),
+    Method(ROLLOUT.command, ROLLOUT.summary, _rollout, unfit=unfit_by(ROLLOUT)),
     Method(
         "attention",
         "where one token looks in one layer, head by head",
@@ -214,79 +213,32 @@ ATTENTION_METHODS = [
         no_attention,
     ),
     Method("distance", "how far the heads of each layer look", _distance, frozenset({"layer"}), no_attention),
-    Method("mixing-map", "how PoolFormer hands tokens on", _mixing_map, unfit=_mixes_by_attention),
+    Method(MIXING.command, MIXING.summary, _mixing_map, unfit=unfit_by(MIXING)),
 ]
 
 
 # Maps that say which places speak for a class, as pictures.
 
 
-def explanation(
-    name: str,
-    summary: str,
-    explain: Callable[..., torch.Tensor],
-    measure: str,
-    where: str,
-    unfit: Callable[[Request], str | None] = lambda request: None,
-) -> Method:
-    """A method from `explain(model, pixel_values, target)`, which gives maps (images, height, width).
-
-    Args:
-        name: on the command line, and in titles.
-        summary: one line for the help.
-        explain: the function.
-        measure: what its numbers are, beside the colour bar.
-        where: in which layers it looks, for the title.
-        unfit: why it does not fit a request.
-    """
+def explanation(method: ExplanationMethod) -> Method:
+    """What the command makes of a method of one class."""
 
     def run(request: Request) -> list[View]:
         classes = request.classes
-        maps = explain(request.model, request.pixel_values, classes)
+        maps = EXPLANATIONS[method.name](request.model, request.pixel_values, classes)
         asked = "the predicted classes" if request.target is None else f"the class {request.label(request.target)}"
-        title = f"{request.name}\n{name} {where}, for {asked}"
-        signed = bool((maps < 0).any())
+        title = f"{request.name}\n{method.command} {method.where}, for {asked}"
 
         def draw(theme: str):
             names = request.captions()
-            return draw_overlays(request.images, maps, title, names, measure, signed=signed, theme=theme)
+            return draw_overlays(request.images, maps, title, names, method.measure, signed=method.signed, theme=theme)
 
-        return [View(name, title, {"maps": maps, "classes": torch.tensor(classes)}, draw)]
+        return [View(method.command, title, {"maps": maps, "classes": torch.tensor(classes)}, draw)]
 
-    return Method(name, summary, run, frozenset({"target"}), unfit)
+    return Method(method.command, method.summary, run, frozenset({"target"}), unfit_by(method))
 
 
-EXPLANATION_METHODS = [
-    explanation(
-        "gradient-rollout",
-        "attention through all layers that speaks for a class",
-        gradient_rollout,
-        "share of the evidence",
-        "over all layers",
-        no_attention,
-    ),
-    explanation(
-        "legrad",
-        "attention of each layer that speaks for a class",
-        legrad,
-        "logit by attention weight",
-        "over all layers",
-        no_attention,
-    ),
-    explanation(
-        "grad-cam", "channels of the last map that speak for a class", grad_cam, "weighted channels", "of the last map"
-    ),
-    explanation(
-        "input-gradient", "pixels that move a class's logit", input_gradient, "logit by pixel value", "of the pixels"
-    ),
-    explanation(
-        "occlusion",
-        "what covering a part takes from a class",
-        occlusion_map,
-        "loss of probability",
-        "of patches of the image",
-    ),
-]
+EXPLAINING = [explanation(method) for method in EXPLANATION_METHODS.values() if method.of_class]
 
 
 # What the tokens hold, block by block: colours, similarity, class logits, receptive fields, CKA.
@@ -574,5 +526,5 @@ def render(
 
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*ATTENTION_METHODS, *EXPLANATION_METHODS, *TOKEN_METHODS, *WEIGHT_METHODS)
+    method.name: method for method in (*ATTENTION_METHODS, *EXPLAINING, *TOKEN_METHODS, *WEIGHT_METHODS)
 }

@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from ...explanation_methods import BY_TITLE, EXPLANATION_METHODS, ExplanationMethod, fitting_methods
 from ...families import Family
 from ..layout import plain, problem
-from .methods import BY_TITLE, METHODS, Method, fitting, reason_against, scorable
 from .results import Subject
 
 PREDICTED = "predicted class"
@@ -51,7 +51,7 @@ def choose_class(subject: Subject) -> int:
     return subject.predicted if chosen == PREDICTED else labels.index(chosen)
 
 
-def choose_method(subject: Subject, key: str = "method", of_image: bool = False) -> Method:
+def choose_method(subject: Subject, key: str = "method", of_image: bool = False) -> ExplanationMethod:
     """One of the methods that fit the family.
 
     Args:
@@ -59,15 +59,14 @@ def choose_method(subject: Subject, key: str = "method", of_image: bool = False)
         key: of the control, and in the link.
         of_image: leave out methods whose map is the same for every image.
     """
-    methods = scorable(subject.family) if of_image else fitting(subject.family)
-    titles = [method.title for method in methods]
+    titles = [method.title for method in fitting_methods(subject.family) if method.of_image or not of_image]
     settle(key, titles, titles[0], f"“{{}}” is no method for this model; {titles[0]} is shown.")
     return BY_TITLE[st.selectbox("Method", titles, key=key, bind="query-params", persist_state="session")]
 
 
 def list_unfit(family: Family) -> None:
     """The methods that do not fit a family, each with the reason."""
-    reasons = filter(None, (reason_against(method, family) for method in METHODS))
+    reasons = filter(None, (method.reason_against(family) for method in EXPLANATION_METHODS.values()))
     st.markdown("Not offered for this model:\n" + "\n".join(f"- {reason}" for reason in reasons))
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...explanation_methods import MIXING, ExplanationMethod
 from ...families.registry import family_of
-from .methods import MIXING, ROLLOUT, Method, reason_against
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,9 @@ def predict_image(model: "PreTrainedModel", pixel_values: "torch.Tensor") -> np.
         return predict(model, pixel_values)[0].numpy()
 
 
-def make_map(model: "PreTrainedModel", pixel_values: "torch.Tensor", method: Method, target: int) -> np.ndarray:
+def make_map(
+    model: "PreTrainedModel", pixel_values: "torch.Tensor", method: ExplanationMethod, target: int
+) -> np.ndarray:
     """(h, w), float32: a method's map of one image.
 
     Args:
@@ -61,7 +63,7 @@ def make_map(model: "PreTrainedModel", pixel_values: "torch.Tensor", method: Met
     Raises:
         ValueError: the method does not fit, or the model does not take such an image.
     """
-    reason = reason_against(method, family_of(model))
+    reason = method.reason_against(family_of(model))
     if reason is not None:
         raise ValueError(reason)
     with EXCLUSIVE:
@@ -74,22 +76,19 @@ def make_map(model: "PreTrainedModel", pixel_values: "torch.Tensor", method: Met
         )
 
 
-def explain_with(method: Method, at_once: int) -> "Callable[..., torch.Tensor]":
+def explain_with(method: ExplanationMethod, at_once: int) -> "Callable[..., torch.Tensor]":
     """A method as `explain(model, pixel_values, target)`, the form that all functions of inspection call.
 
     Args:
         method: any.
         at_once: images the model is given at once, where the method takes many passes.
     """
-    from ... import inspection
-    from ...inspection.explanations import rollout_for_any_class
+    from ...inspection import EXPLANATIONS, mixing_map
 
-    if method is ROLLOUT:
-        return rollout_for_any_class
     if method is MIXING:
-        return lambda model, pixel_values, target: inspection.mixing_map(model, tuple(pixel_values.shape[2:]))[None]
-    function = getattr(inspection, method.function)
-    return partial(function, batch_size=at_once) if method.slow else function
+        return lambda model, pixel_values, target: mixing_map(model, tuple(pixel_values.shape[2:]))[None]
+    explain = EXPLANATIONS[method.name]
+    return partial(explain, batch_size=at_once) if method.slow else explain
 
 
 def make_attention_map(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from ...explanation_methods import BY_TITLE, ExplanationMethod
 from ...families import FAMILIES, Family
 from ..turns import turn
 from . import maps
 from .layers import AttentionLayer, describe_layers
 from .maps import EXCLUSIVE, batch_size, explain_with
-from .methods import BY_TITLE, Method
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +252,7 @@ def layers_of(subject: Subject) -> tuple[AttentionLayer, ...]:
     return remember(key, "read the layers", lambda: describe_layers(subject.served.model, subject.pixel_values))
 
 
-def map_of(subject: Subject, method: Method, target: int) -> np.ndarray:
+def map_of(subject: Subject, method: ExplanationMethod, target: int) -> np.ndarray:
     """(h, w): a method's map for a class."""
     key = ("map", *subject.key, method.title, target if method.of_class else None)
     model, pixel_values = subject.served.model, subject.pixel_values
@@ -276,7 +276,7 @@ def score_of(subject: Subject, name: str, target: int) -> Score:
     return remember(key, "score the map", lambda: score_order(model, pixel_values, name, target))
 
 
-def drops_of(subject: Subject, order: str, method: Method | None, target: int, seed: int) -> Dropped:
+def drops_of(subject: Subject, order: str, method: ExplanationMethod | None, target: int, seed: int) -> Dropped:
     """The predictions while patches are dropped; `method` says what is salient, None for the random order."""
     key = ("drop", *subject.key, order, method and method.title, target, seed)
     saliency = None if method is None else map_of(subject, method, target)

@@ -6,6 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from ...explanation_methods import (
+    EXPLANATION_METHODS,
+    GRAD_CAM,
+    GRADIENT_ROLLOUT,
+    OCCLUSION,
+    ROLLOUT,
+    ExplanationMethod,
+)
 from ..images import ChosenImage
 from ..layout import dark, description, plain, problem
 from ..models import far_from_training, serve
@@ -13,7 +21,6 @@ from . import charts, maps, results
 from .charts import as_bytes, colour_bar, enlarge, find_reach, outline, over_image
 from .controls import PREDICTED, choose_class, choose_method, list_unfit, settle, unique_labels
 from .layers import AttentionLayer
-from .methods import GRAD_CAM, GRADIENT_ROLLOUT, METHODS, OCCLUSION, ROLLOUT, Method, reason_against
 from .results import (
     FILLING,
     GRID,
@@ -69,7 +76,7 @@ def draw_image(subject: Subject) -> None:
     description(f"As the model sees it, {width} x {height} pixels: {subject.chosen.alt}.{terms}")
 
 
-def draw_map(subject: Subject, method: Method, target: int, values: np.ndarray) -> None:
+def draw_map(subject: Subject, method: ExplanationMethod, target: int, values: np.ndarray) -> None:
     """The map over the image, with its colour bar and text alternative."""
     reach = find_reach(values, method.signed)
     text = in_words(subject, method, target, values)
@@ -78,7 +85,7 @@ def draw_map(subject: Subject, method: Method, target: int, values: np.ndarray) 
     description(text)
 
 
-def in_words(subject: Subject, method: Method, target: int, values: np.ndarray) -> str:
+def in_words(subject: Subject, method: ExplanationMethod, target: int, values: np.ndarray) -> str:
     """A map as a sentence."""
     rows, columns = values.shape
     of_class = f" for {subject.label(target)}" if method.of_class else ""
@@ -100,7 +107,7 @@ def draw_prediction(subject: Subject) -> None:
     description(f"Prediction: {words}.")
 
 
-def offer_downloads(subject: Subject, method: Method, target: int, values: np.ndarray) -> None:
+def offer_downloads(subject: Subject, method: ExplanationMethod, target: int, values: np.ndarray) -> None:
     """The overlay as a PNG file and the numbers as an .npz file."""
     label = subject.label(target)
     of_class = f" for {label}" if method.of_class else ""
@@ -141,7 +148,7 @@ def download_pair(
         )
 
 
-def _draw_score(subject: Subject, method: Method, target: int) -> None:
+def _draw_score(subject: Subject, method: ExplanationMethod, target: int) -> None:
     st.subheader("Does the map hold for this image?", anchor=False)
     shown = st.toggle("Score it by deletion and insertion", key="score", bind="query-params", persist_state="session")
     if not shown:
@@ -182,7 +189,7 @@ def draw_attention(subject: Subject) -> None:
     layers = layers_of(subject)
     if not layers:
         st.info(
-            "PoolFormer has no attention: it mixes each token with the average of its neighbours, the same way for "
+            "This model has no attention: it mixes each token with the average of its neighbours, the same way for "
             "every image. The view Maps has its mixing map and the maps that are for a class."
         )
         list_unfit(subject.family)
@@ -335,7 +342,7 @@ def _draw_heads(subject: Subject, layer: AttentionLayer, query: tuple[int, int] 
 # Methods and models side by side on the same image, each with its score.
 
 
-OFFERED = tuple(method for method in METHODS if method.of_image)
+OFFERED = tuple(method for method in EXPLANATION_METHODS.values() if method.of_image)
 TABLES_ABREAST = 2
 WIDTH = 300  # pixels of a map
 FIRST = (ROLLOUT, GRADIENT_ROLLOUT, GRAD_CAM, OCCLUSION)
@@ -422,10 +429,10 @@ def _introduce(subject: Subject, target: int | None) -> None:
         st.info("This model does not have the chosen class.")
 
 
-def _draw_map(subject: Subject, method: Method, target: int) -> list[tuple[str, results.Score]]:
+def _draw_map(subject: Subject, method: ExplanationMethod, target: int) -> list[tuple[str, results.Score]]:
     """A model's map with its score, by the model's name; none where the method does not fit."""
     name = subject.served.name
-    reason = reason_against(method, subject.family)
+    reason = method.reason_against(subject.family)
     if reason:
         st.caption(f"{plain(name)}: {reason}")
         return []
