@@ -11,12 +11,12 @@ from hf_vit_family import corruption_scores, occlusion_map, patch_drop, patch_sh
 from hf_vit_family.inspection.patches import random_orders
 from hf_vit_family.inspection.probes import (
     CORRUPTIONS,
-    as_processed,
     corruption_table,
     drop_table,
     shuffle_patches,
     shuffle_table,
 )
+from hf_vit_family.pixel_scale import PixelScale
 
 
 def processor_of(family):
@@ -136,7 +136,7 @@ def test_processing_is_undone_and_done_again(family):
     processor = processor_of(family)
     pixel_values = processor(images=[pixels], return_tensors="pt").pixel_values
     images = shown_images(pixel_values, processor).permute(0, 3, 1, 2)
-    torch.testing.assert_close(as_processed(images, processor), pixel_values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(PixelScale.of(processor).apply(images), pixel_values, atol=1e-5, rtol=1e-5)
 
 
 def test_amounts_are_what_they_say():
@@ -162,7 +162,7 @@ def test_corruptions_of_a_model_that_sees_brightness_alone():
     """Its first logit is the mean of normalised pixels, so that less light turns its answer."""
     model, processor = patch_model(torch.ones(4, 4), sharpness=1.0), processor_of("twins")
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.7
-    pixel_values = as_processed(images, processor)
+    pixel_values = PixelScale.of(processor).apply(images)
     generator = torch.random.get_rng_state()
     scores = corruption_scores(model, pixel_values, processor, [0] * 6, seed=3, progress=False)
     assert [(s.corruption, s.severity) for s in scores[:4]] == [("none", 0), ("noise", 1), ("noise", 2), ("noise", 3)]

@@ -20,6 +20,7 @@ from zoo_models import TINY, shown, tiny_model
 
 from hf_vit_family import HfvfImageProcessor, export, load_model
 from hf_vit_family.families import labels
+from hf_vit_family.pixel_scale import PixelScale
 from hf_vit_family.training.configuration import FinetuneSettings, MethodSettings
 from hf_vit_family.training.data.augmentation import Preparation
 from hf_vit_family.training.data.loading import DataError
@@ -32,7 +33,7 @@ from hf_vit_family.training.methods.probes import (
     knn_scores,
     run_probe,
 )
-from hf_vit_family.training.methods.teachers import DistillationObjective, PixelScale, load_teacher, match_classes
+from hf_vit_family.training.methods.teachers import DistillationObjective, load_teacher, match_classes
 from hf_vit_family.training.model import build_model
 from hf_vit_family.training.optimisation import ClassificationLoss
 from hf_vit_family.training.reporting.evaluation import predict
@@ -398,7 +399,7 @@ class TestTeachers:
         preparation = Preparation(processor)
         pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
         values = preparation.scale(pixels)
-        scale = PixelScale.of(preparation)
+        scale = PixelScale.of(preparation.processor)
         torch.testing.assert_close(scale.undo(values), pixels / 255, atol=1e-6, rtol=0)
         torch.testing.assert_close(scale.apply(pixels / 255), values, atol=1e-5, rtol=1e-5)
 
@@ -440,7 +441,7 @@ class TestTeachers:
         )
         preparation = Preparation(HfvfImageProcessor(size=size, crop_pct=1.0))
         teacher = load_teacher(settings, CLASSES, preparation)
-        answer = teacher(PixelScale.of(preparation).apply(images))
+        answer = teacher(PixelScale.of(preparation.processor).apply(images))
         torch.testing.assert_close(answer, expected[:, [2, 0, 1]].log_softmax(1), atol=1e-4, rtol=1e-4)
 
     def test_ridge_fits_both_heads_of_a_distilled_teacher_of_timm(self, tmp_path, accelerator):

@@ -9,6 +9,7 @@ import torch
 from torchvision.transforms.v2 import functional as images_v2
 from transformers import PreTrainedModel
 
+from ..pixel_scale import PixelScale
 from ..progress import show_progress
 from .capture import undisturbed
 from .explanations import Explain, Judge, check_maps, choose_explanations
@@ -330,7 +331,7 @@ def corruption_scores(
             raise ValueError(f"The corruption {name!r} was given; expected some of {', '.join(CORRUPTIONS)}.")
     if pixel_values.shape[1] != 3:
         raise ValueError(f"pixel_values has {pixel_values.shape[1]} channels; corruptions take images of 3.")
-    images = shown_images(pixel_values, processor).permute(0, 3, 1, 2)
+    images, scale = shown_images(pixel_values, processor).permute(0, 3, 1, 2), PixelScale.of(processor)
     scores = [CorruptionScore("none", 0, 0.0, "", judge.measure, judge.whole.cpu(), seed)]
     with show_progress(total=3 * len(names), unit="pass", show=progress) as bar:
         for name in names:
@@ -339,22 +340,10 @@ def corruption_scores(
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(seed)
                     spoilt = corruption.change(images, amount).clamp(0, 1)
-                values = judge(as_processed(spoilt, processor).to(pixel_values)).cpu()
+                values = judge(scale.apply(spoilt).to(pixel_values)).cpu()
                 scores.append(CorruptionScore(name, severity, amount, corruption.unit, judge.measure, values, seed))
                 bar.update()
     return scores
-
-
-def as_processed(images: torch.Tensor, processor: Any) -> torch.Tensor:
-    """Images (batch, 3, height, width) from 0 to 1 as an image processor gives them: the way back of `shown_images`."""
-    if not getattr(processor, "do_rescale", True):
-        images = images * 255
-    if getattr(processor, "do_flip_channel_order", False):
-        images = images.flip(1)
-    if getattr(processor, "do_normalize", False):
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (processor.image_mean, processor.image_std))
-        images = (images - mean) / std
-    return images
 
 
 def corruption_table(scores: Sequence[CorruptionScore]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ..pixel_scale import PixelScale
 from .capture import undisturbed
 
 
@@ -19,14 +20,5 @@ def shown_images(pixel_values: torch.Tensor, processor: Any) -> torch.Tensor:
     Returns:
         (batch, height, width, 3), float32 from 0 to 1.
     """
-    images = pixel_values.detach().float().cpu()
-    if getattr(processor, "do_normalize", False):
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (processor.image_mean, processor.image_std))
-        images = images * std + mean
-    if getattr(processor, "do_flip_channel_order", False):  # MobileViT's models take blue first
-        images = images.flip(1)
-    if not getattr(processor, "do_rescale", True):
-        images = images / 255
-    if images.shape[1] == 1:
-        images = images.expand(-1, 3, -1, -1)
+    images = PixelScale.of(processor).undo(pixel_values.detach().float().cpu())
     return images.clamp(0, 1).permute(0, 2, 3, 1).contiguous()

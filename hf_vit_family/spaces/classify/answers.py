@@ -54,20 +54,9 @@ def what_the_model_sees(pixel_values: "torch.Tensor", processor: Any, image_size
     """
     import torch
 
-    pixels = pixel_values.detach().float().cpu()
-    if getattr(processor, "do_normalize", False):
-        mean, std = (
-            torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
-            for values in (processor.image_mean, processor.image_std)
-        )
-        pixels = pixels * std + mean
-    if getattr(processor, "do_rescale", False):
-        pixels = pixels / processor.rescale_factor
-    if getattr(processor, "do_flip_channel_order", False):  # MobileViT takes blue first
-        pixels = pixels.flip(0)
-    if len(pixels) == 1:
-        pixels = pixels.expand(3, -1, -1)
-    array = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    from ...inspection import shown_images
+
+    array = (shown_images(pixel_values[None], processor)[0] * 255).round().to(torch.uint8).numpy()
     return Seen(array, _preparation(processor, image_size, array.shape[:2]))
 
 

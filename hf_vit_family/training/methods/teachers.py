@@ -5,7 +5,7 @@ import difflib
 import json
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from ...families.labels import labels
 from ...loading import load_image_processor, load_in_float32
 from ...models.compat import unknown_name_message
+from ...pixel_scale import PixelScale
 from ..configuration import MethodSettings
 from ..data.augmentation import Preparation
 from .adaptation import classifier_heads, last_linear, set_heads
@@ -138,45 +139,6 @@ def _find(file: str, entry: Any, teacher_names: list[str] | None, count: int) ->
     return teacher_names.index(entry)
 
 
-# The scale of `pixel_values`, there and back: a teacher sees the images that the student is given.
-
-
-class PixelScale(nn.Module):
-    """Between RGB of 0 to 1 and the `pixel_values` of one image processor.
-
-    Args:
-        mean, std: per channel, on the processor's scale.
-        factor: from 0 to 1 to the processor's scale before normalisation, 1 for most.
-        swap: whether the processor's channels are blue, green, red.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], factor: float = 1.0, swap: bool = False):
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
-        self.factor, self.swap = factor, swap
-
-    @classmethod
-    def of(cls, preparation: Preparation) -> "PixelScale":
-        """The scale of an image processor."""
-        processor = preparation.processor
-        mean, std = [0.0] * 3, [1.0] * 3
-        if preparation.normalise:
-            mean, std = processor.image_mean, processor.image_std
-        factor = 255.0 * (processor.rescale_factor if preparation.rescale else 1.0)
-        return cls(mean, std, factor, preparation.swap)
-
-    def apply(self, images: torch.Tensor) -> torch.Tensor:
-        """RGB of 0 to 1, (B, 3, H, W), to `pixel_values`."""
-        images = images.flip(1) if self.swap else images
-        return (images * self.factor - self.mean) / self.std
-
-    def undo(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """`pixel_values` (B, 3, H, W) to RGB of 0 to 1."""
-        images = (pixel_values * self.std + self.mean) / self.factor
-        return images.flip(1) if self.swap else images
-
-
 # Where a teacher comes from: this package's loader, timm or torchvision.
 
 
@@ -233,7 +195,7 @@ def _from_package(name: str) -> TeacherNetwork:
     return TeacherNetwork(
         network=model,
         size=preparation.size(),
-        scale=PixelScale.of(preparation),
+        scale=PixelScale.of(preparation.processor),
         outputs=model.config.num_labels,
         class_names=[model.config.id2label[index] for index in range(model.config.num_labels)],
         heads=classifier_heads(model),
@@ -440,7 +402,7 @@ def load_teacher(
     source = build_teacher(settings.teacher, settings.teacher_weights)
     if settings.teacher_image_size is not None:
         source.size = (settings.teacher_image_size, settings.teacher_image_size)
-    student = PixelScale.of(preparation)
+    student = PixelScale.of(preparation.processor)
     if settings.teacher_head == "ridge":
         return Teacher(source, student, len(label_names))
     classes = match_classes(label_names, source.class_names, source.outputs, settings.teacher_classes)
