@@ -14,6 +14,7 @@ from families import SPECS
 from fresh_process import run
 from hub_server import serve
 from PIL import Image
+from remote_code_rules import rule_violations
 from safetensors.torch import load_file
 from torch import nn
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
@@ -21,7 +22,7 @@ from transformers.dynamic_module_utils import get_imports, get_relative_import_f
 import hf_vit_family as hfvf
 from hf_vit_family import HfvfImageProcessor, export
 from hf_vit_family.models.compat import HFVF_VERSION
-from hf_vit_family.remote_code import ALLOWED_PACKAGES, MODELS_FOLDER, remote_code_files, rule_violations
+from hf_vit_family.remote_code import ALLOWED_PACKAGES, MODELS_FOLDER, remote_code_files
 
 POISON = "from pathlib import Path\n\nPath({marker!r}).write_text('run')\nraise RuntimeError('remote code was run')\n"
 families = pytest.mark.parametrize("family", list(SPECS))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_vit_family.families.registry import iterate_checkpoints
+from hf_vit_family.families.registry import CHECKPOINTS, FAMILIES
 from hf_vit_family.hub.licenses import LICENSES, check_license, find_conflict, find_license
 
 
@@ -77,6 +77,7 @@ def test_identifiers():
 
 
 def test_the_licenses_of_native_checkpoints_are_known():
-    for family, _, checkpoint in iterate_checkpoints():
+    for variant, checkpoint in CHECKPOINTS.values():
+        family = FAMILIES[variant.family]
         if family.native:
             assert checkpoint.license in LICENSES

@@ -3,7 +3,7 @@
 
 import importlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import ModuleType
@@ -381,12 +381,6 @@ def create_model(name: str, **config_overrides: Any) -> "PreTrainedModel":
         # transformers' own classes stumble over values that do not fit, instead of refusing them
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(f"transformers cannot build a {model_class.__name__} of these values: {reason[0]}.") from error
-
-
-def iterate_checkpoints() -> Iterator[tuple[Family, Variant, Checkpoint]]:
-    """Every published checkpoint of the zoo with its variant and family."""
-    for variant, checkpoint in CHECKPOINTS.values():
-        yield FAMILIES[variant.family], variant, checkpoint
 
 
 def _as_plain(value: Any) -> Any:

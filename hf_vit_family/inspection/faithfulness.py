@@ -234,20 +234,6 @@ def curve_areas(curves: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     return torch.trapezoid(curves.double(), shares.double(), dim=1)
 
 
-def as_table(scores: Sequence[Faithfulness], baseline: str = "random") -> str:
-    """Scores as a Markdown table, the best first, each with its difference from a baseline where that is among them."""
-    against = next((score for score in scores if score.explanation == baseline), None)
-    columns = ["explanation", "deletion (low is good)", "insertion (high is good)", "insertion less deletion"]
-    columns += [f"better than {baseline}"] * (against is not None) + ["seconds for the maps"]
-    rows = []
-    for score in sorted(scores, key=lambda score: -score.difference.mean):
-        row = [score.explanation, score.deletion, score.insertion, score.difference]
-        if against is not None:
-            row.append("" if score is against else score.better_than(against))
-        rows.append([*row, f"{score.seconds:.1f}"])
-    return markdown_table(columns, rows)
-
-
 def _followed(
     model: PreTrainedModel, parts: list[torch.Tensor], classes: torch.Tensor, batch_size: int
 ) -> torch.Tensor:
@@ -335,12 +321,6 @@ def pointing_game(
                     hits[name].append(_hit(each, of_image, tuple(images.shape[2:]), tolerance))
                 bar.update(len(images))
     return [PointingScore(name, torch.tensor(hits[name]), tolerance, seed) for name in chosen]
-
-
-def pointing_table(scores: Sequence[PointingScore]) -> str:
-    """Scores as a Markdown table, the best first."""
-    ordered = sorted(scores, key=lambda score: -score.accuracy.mean)
-    return markdown_table(["explanation", "points into a box"], [[s.explanation, s.accuracy] for s in ordered])
 
 
 def _hit(values: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], tolerance: float) -> float:
@@ -520,11 +500,3 @@ def _run_order(model: nn.Module, pixel_values: torch.Tensor) -> list[str]:
     with torch.no_grad(), hooked([(module, ended(name)) for name, module in named.items()]):
         model(pixel_values=pixel_values)
     return [name for name in named if name not in order] + list(order)
-
-
-def sanity_table(checks: Sequence[SanityCheck]) -> str:
-    """Checks as a Markdown table, the least correlation first."""
-    ordered = sorted(checks, key=lambda check: check.by_share[-1].mean)
-    columns = ["explanation", *(f"{share:.0%} of the layers random" for share in checks[0].shares), "passed"]
-    rows = [[check.explanation, *check.by_share, "yes" if check.passed else "no"] for check in ordered]
-    return markdown_table(columns, rows)

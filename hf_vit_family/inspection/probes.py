@@ -13,7 +13,7 @@ from ..pixel_scale import PixelScale
 from ..progress import show_progress
 from .capture import undisturbed
 from .explanations import Explain, Judge, check_maps, choose_explanations
-from .faithfulness import Interval, markdown_table, mean_interval
+from .faithfulness import Interval, mean_interval
 from .patches import GRID, check_grid, fill_patches, first_patches, make_filling, random_orders, rank_patches
 from .shown import shown_images
 
@@ -202,19 +202,6 @@ def shuffle_patches(images: torch.Tensor, order: torch.Tensor, grid: tuple[int, 
     return moved.unflatten(1, (rows, columns)).permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
 
 
-def drop_table(curves: Sequence[DropCurve]) -> str:
-    """Curves over the same shares as a Markdown table."""
-    first = curves[0]
-    columns = ["order", "by", *(f"{count} of {first.patches} dropped" for count in first.dropped)]
-    return markdown_table(columns, [[curve.order, curve.explanation or "", *curve.points] for curve in curves])
-
-
-def shuffle_table(scores: Sequence[ShuffleScore]) -> str:
-    """Scores as a Markdown table."""
-    rows = [[f"{s.grid[0]} x {s.grid[1]}", s.patches, len(s.seeds), s.value] for s in scores]
-    return markdown_table(["grid", "patches", "seeds", scores[0].measure], rows)
-
-
 def _check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(seeds, Sequence) or len(seeds) == 0:
         raise ValueError(f"seeds is {seeds!r}; expected a list of at least one.")
@@ -344,9 +331,3 @@ def corruption_scores(
                 scores.append(CorruptionScore(name, severity, amount, corruption.unit, judge.measure, values, seed))
                 bar.update()
     return scores
-
-
-def corruption_table(scores: Sequence[CorruptionScore]) -> str:
-    """Scores as a Markdown table."""
-    rows = [[s.corruption, s.severity, f"{s.amount:g} ({s.unit})" if s.unit else "", s.value] for s in scores]
-    return markdown_table(["corruption", "severity", "amount", scores[0].measure], rows)
