@@ -10,7 +10,6 @@ import ast
 import codecs
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 from .families.registry import FAMILIES
 from .families.rows import Family
 from .places import ASSETS, PACKAGE
+from .whole_files import write_json
 
 MODELS_FOLDER = PACKAGE / "models"
 IMAGE_PROCESSOR_REFERENCE = "image_processing_hfvf.HfvfImageProcessor"
@@ -204,7 +204,5 @@ def add_release(version: str, day: date | None = None, path: Path = MANIFEST_PAT
         raise ValueError(f"Release {version} was given; expected a number above {releases[-1].version}, the last one.")
     new = Release(version, (day or date.today()).isoformat(), installed_files())
     entries = [{"version": r.version, "date": r.date, "files": dict(r.files)} for r in (*releases, new)]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({"releases": entries}, indent=2) + "\n", encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    write_json(path, {"releases": entries})
     return new

@@ -168,7 +168,7 @@ class TestCommands:
         with pytest.raises(ValueError, match=r"photos-001 cannot be created here: Not a directory; --output names"):
             create_folder(None, "photos")
 
-    @pytest.mark.parametrize("left", [None, "nothing", "settings.unfinished", "settings.json"])
+    @pytest.mark.parametrize("left", [None, "nothing", ".unfinished.settings.json", "settings.json"])
     def test_resume_begins_anew_where_there_is_nothing_to_go_on_from(self, tmp_path, capsys, left):
         folder = tmp_path / "run"
         if left is not None:

@@ -46,9 +46,9 @@ from hf_vit_family.training.reporting.report import (
     changed_settings,
     closing_words,
     open_report,
-    write_json,
     write_report,
 )
+from hf_vit_family.whole_files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {

@@ -207,7 +207,7 @@ def test_a_job_killed_at_any_point_of_its_start_begins_anew_with_the_same_comman
         assert run(command) == 0
         assert told in capfd.readouterr().out
         assert_same_run(whole, output)
-        assert not list(output.glob("*.unfinished")) and (output / RECORD).exists()
+        assert not list(output.glob(".unfinished*")) and (output / RECORD).exists()
 
 
 @pytest.mark.parametrize(("more", "told"), [([], "interrupted before the first checkpoint"), (["1"], "interrupted;")])

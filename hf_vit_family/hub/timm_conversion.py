@@ -29,6 +29,7 @@ from ..models.compat import HFVF_VERSION
 from ..progress import show_progress
 from ..remote_code import MODELS_FOLDER
 from ..sources import download_weights, first_line
+from ..whole_files import write_whole
 from .export import export
 from .folder import check_target, staged
 from .measuring import count_multiply_adds
@@ -490,8 +491,8 @@ def write_summary(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     everything = sorted([*earlier, *rows], key=lambda row: row["tag"])
     content = {"tolerance": TOLERANCE, "seed": SEED, "machine": processor_name(), "versions": _versions()}
     text = json.dumps({**content, "checkpoints": everything}, indent=2, ensure_ascii=False)
-    _replace(folder / SUMMARY_NAME, text + "\n")
-    _replace(folder / TABLE_NAME, _page(everything))
+    write_whole(folder / SUMMARY_NAME, text + "\n")
+    write_whole(folder / TABLE_NAME, _page(everything))
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -536,9 +537,3 @@ def _versions() -> dict[str, str]:
 
 def _or_dash(value: Any, pattern: str) -> str:
     return "-" if value is None else pattern.format(value)
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)

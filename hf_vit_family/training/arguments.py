@@ -251,7 +251,7 @@ def _is_free(folder: Path) -> bool:
 
 def _is_start(path: Path) -> bool:
     # an empty settings.json is what release 0.1.0 could leave
-    return path.name == "settings.unfinished" or (path.name == SETTINGS and not path.stat().st_size)
+    return path.name == f".unfinished.{SETTINGS}" or (path.name == SETTINGS and not path.stat().st_size)
 
 
 def _newest_run() -> Path | None:

@@ -18,6 +18,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
+from ..whole_files import write_whole
+
 _NAME = re.compile(r"step-(\d{8,})")
 SUMS = "sha256.json"
 
@@ -133,9 +135,7 @@ def truncate_log(path: Path, last_step: int) -> None:
                 kept.append(line)
         except json.JSONDecodeError:
             break
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, "".join(line + "\n" for line in kept))
 
 
 def _sums(folder: Path) -> dict[str, str]:

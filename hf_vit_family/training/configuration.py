@@ -9,7 +9,6 @@ weights.
 # ruff: noqa: RUF009 - `option` is `dataclasses.field`, which the rule would allow
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from ..models.compat import unknown_name_message
+from ..whole_files import write_json
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
@@ -368,10 +368,7 @@ class FinetuneSettings:
 
         The file is whole or not there.
         """
-        content = {**self.to_options(), "given": self.given}
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
+        write_json(path, {**self.to_options(), "given": self.given})
 
 
 def option_fields() -> dict[str, Field]:

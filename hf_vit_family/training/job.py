@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from ..hub.export import export
 from ..models.compat import enable_activation_checkpointing
 from ..models.image_rgb import to_rgb
+from ..whole_files import write_json
 from .arguments import tell_left_out
 from .configuration import FinetuneSettings
 from .data.augmentation import Preparation
@@ -45,7 +46,7 @@ from .optimisation import (
 )
 from .preflight import Finding, Plan, run_checks
 from .reporting.evaluation import Predictions, accuracy, average_precision, compute_metrics, predict
-from .reporting.report import closing_words, open_report, provenance, read_log, write_json, write_report
+from .reporting.report import closing_words, open_report, provenance, read_log, write_report
 from .reporting.verification import choose_images, load_back
 from .setup import (
     fit_batch_size,

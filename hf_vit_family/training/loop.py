@@ -3,7 +3,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from ..progress import show_progress
+from ..whole_files import whole_file
 from .arguments import CHECKPOINTS
 from .checkpoints import CheckpointError, Progress, find_checkpoint, list_checkpoints, save_checkpoint, truncate_log
 from .configuration import FinetuneSettings
@@ -339,11 +339,10 @@ class Trainer:
         if progress.best is None or value > progress.best:
             progress.best, progress.evaluations_since_best = value, 0
             if self.accelerator.is_main_process:
-                unfinished = self.output / "best.unfinished"
                 model = self.accelerator.unwrap_model(self.model) if self.average is None else self.average.module
                 weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-                save_file(weights, unfinished)
-                os.replace(unfinished, self.output / BEST)
+                with whole_file(self.output / BEST) as unfinished:
+                    save_file(weights, unfinished)
             return
         progress.evaluations_since_best += 1
         if progress.evaluations_since_best >= self.optimisation.early_stopping:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...whole_files import write_json
+
 SCHEMA = 1
 
 
@@ -129,9 +131,7 @@ class Results:
     def write(self, path: Path) -> None:
         """Store as JSON; a file that is there is replaced in one step, so that a kill leaves the earlier one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_name(f".{path.name}.new")
-        work.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        work.replace(path)
+        write_json(path, asdict(self))
 
 
 def read(path: Path) -> Results:

@@ -2,9 +2,7 @@
 """Everything that a card may state, and what a folder tells of it: one description for every kind of card."""
 
 import hashlib
-import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -217,26 +215,6 @@ def hash_weights(folder: Path) -> dict[str, str]:
         with path.open("rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON for people: lists of numbers on one line."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    # a line break inside brackets cannot be part of a string, for JSON writes it as \n there
-    text = re.sub(
-        r"\[\n[-+.\deE,\s]+\]", lambda match: " ".join(match[0].split()).replace("[ ", "[").replace(" ]", "]"), text
-    )
-    write_whole(path, text + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that its file holds the old or the new one, and nothing half-written stays."""
-    unfinished = path.parent / f".{path.name}.unfinished"
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, list[int], str]]:

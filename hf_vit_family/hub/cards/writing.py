@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from ...sources import CONFIG_NAME
+from ...whole_files import write_json, write_whole
 from ..licenses import check_license, find_conflict, find_license
 from .checking import Card, find_figures, take_apart
 from .facts import (
@@ -21,8 +22,6 @@ from .facts import (
     Facts,
     hash_weights,
     read_folder,
-    write_json,
-    write_whole,
 )
 from .gathering import gather
 from .metadata import card_data, eval_result_files, is_hub_id

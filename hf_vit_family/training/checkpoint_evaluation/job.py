@@ -19,6 +19,7 @@ from ...loading import load_image_processor, load_in_float32
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from ...progress import show_progress
 from ...sources import CONFIG_NAME, find_source, first_line, read_json
+from ...whole_files import write_json
 from ..arguments import create_folder, tell_left_out
 from ..data.augmentation import Preparation
 from ..data.images import make_image_set
@@ -27,7 +28,7 @@ from ..ending import Ending
 from ..hardware import choose_precision, set_threads
 from ..model import change_resolution, count_parameters, dtype_name, resize_processor
 from ..reporting.evaluation import compute_metrics, predict
-from ..reporting.report import closing_words, open_report, provenance, write_json, write_report
+from ..reporting.report import closing_words, open_report, provenance, write_report
 from ..setup import end_run, make_accelerator, make_loader
 from .configuration import Settings
 from .label_order import map_labels, match_labels

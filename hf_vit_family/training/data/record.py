@@ -14,6 +14,7 @@ import pyarrow
 from pyarrow import parquet
 
 from ...sources import first_line
+from ...whole_files import whole_file
 from .loading import LabelledImages
 from .splits import Split, decoder, fingerprint
 from .streaming import Stream
@@ -56,10 +57,9 @@ class DataRecord:
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""
         told = {name: value for name, value in vars(self).items() if name != "images"}
-        unfinished = path.with_suffix(".unfinished")
         table = self.images.replace_schema_metadata({_KEY: json.dumps(told).encode()})
-        parquet.write_table(table, unfinished, compression="zstd")
-        os.replace(unfinished, path)
+        with whole_file(path) as unfinished:
+            parquet.write_table(table, unfinished, compression="zstd")
 
     @classmethod
     def load(cls, path: Path) -> "DataRecord":

@@ -3,7 +3,6 @@
 
 import difflib
 import json
-import os
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +22,7 @@ from ...families.labels import labels
 from ...loading import load_image_processor, load_in_float32
 from ...models.compat import unknown_name_message
 from ...pixel_scale import PixelScale
+from ...whole_files import whole_file
 from ..configuration import MethodSettings
 from ..data.augmentation import Preparation
 from .adaptation import classifier_heads, last_linear, set_heads
@@ -372,9 +372,8 @@ class Teacher(nn.Module):
                 "bias": torch.from_numpy(classifier.bias).float(),
             }
             if file is not None and accelerator.is_main_process:
-                unfinished = file.with_name(f"{file.name}.tmp")
-                save_file(tensors, unfinished)
-                os.replace(unfinished, file)
+                with whole_file(file) as unfinished:
+                    save_file(tensors, unfinished)
         self._set_heads(**tensors)
 
     def _set_heads(self, weight: torch.Tensor, bias: torch.Tensor) -> None:

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 from ...fonts import save_figure
 from ...hub.export import export
 from ...models.compat import enable_activation_checkpointing
+from ...whole_files import write_json
 from ..arguments import tell_left_out
 from ..data.augmentation import Preparation
 from ..data.images import make_image_set
@@ -26,7 +27,7 @@ from ..hardware import choose_precision, set_threads
 from ..loop import Trainer
 from ..model import build_model, count_parameters, tell_stored
 from ..optimisation import make_optimizer, make_schedule
-from ..reporting.report import provenance, write_json
+from ..reporting.report import provenance
 from ..setup import fit_batch_size, gather_model, make_loader, open_folder, require_same_data, start_accelerator
 from .configuration import PretrainSettings
 from .masked_images import (

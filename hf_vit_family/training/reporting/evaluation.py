@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from ...whole_files import finite
+
 CALIBRATION_BINS = 15
 
 
@@ -109,15 +111,6 @@ def compute_metrics(predictions: Predictions, label_names: list[str], multi_labe
 def accuracy(predictions: Predictions) -> float:
     """Top-1 (or the share of images with all classes right), for the progress of a run."""
     return float(predictions.right().mean())
-
-
-def finite(value: Any) -> Any:
-    """The same with None for every number that is not finite, which JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _single_label(predictions: Predictions, label_names: list[str]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from accelerate import Accelerator
 from PIL import Image
 
 from ...hub.cards.confusion import draw_confusion
+from ...whole_files import write_whole
 from ..configuration import FinetuneSettings, option_name
 from ..data.loading import Split
 from ..ending import Ending
 from ..hardware import describe_machine, describe_versions, find_commit
-from .evaluation import Predictions, finite
+from .evaluation import Predictions
 from .pictures import (
     Mistake,
     draw_curves,
@@ -321,22 +322,6 @@ REPORT = "report"
 PICTURES = (CURVES, CONFUSION, RELIABILITY, MISTAKES)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all; a number that is not finite becomes null, a list of numbers one line."""
-    text = json.dumps(finite(content), indent=2, allow_nan=False)
-    # a line break inside brackets cannot be part of a string, for JSON writes it as \n there
-    text = re.sub(r"\[\n[-+.\deE,\s]+\]", lambda match: " ".join(match[0].split()).replace("[ ", "[")[:-2] + "]", text)
-    write_text(path, text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    # a name of a file that is no UTF-8 holds halves of surrogate pairs, which UTF-8 cannot write
-    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(unfinished, path)
-
-
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of log.jsonl."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -418,7 +403,7 @@ def write_report(
             with Image.open(folder / name) as picture:
                 pictures[name] = picture.size
     page = folder / "index.html"
-    write_text(page, render_page(figures, mistakes, pictures))
+    write_whole(page, render_page(figures, mistakes, pictures))
     return page
 
 
