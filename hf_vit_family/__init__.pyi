@@ -4,6 +4,11 @@
 from .acceleration.optimization import optimize as optimize
 from .conversion import from_timm as from_timm
 from .conversion import to_timm_state_dict as to_timm_state_dict
+from .errors import GatedError as GatedError
+from .errors import HfvfError as HfvfError
+from .errors import RefusedError as RefusedError
+from .errors import UnknownNameError as UnknownNameError
+from .errors import UnreachableError as UnreachableError
 from .families import create_model as create_model
 from .families import list_models as list_models
 from .families import model_info as model_info
@@ -57,6 +62,8 @@ from .models.modeling_twins import HfvfTwinsForImageClassification as HfvfTwinsF
 from .models.modeling_twins import HfvfTwinsModel as HfvfTwinsModel
 
 __all__ = [
+    "GatedError",
+    "HfvfError",
     "HfvfImageProcessor",
     "HfvfMaxVitBackbone",
     "HfvfMaxVitConfig",
@@ -70,6 +77,9 @@ __all__ = [
     "HfvfTwinsConfig",
     "HfvfTwinsForImageClassification",
     "HfvfTwinsModel",
+    "RefusedError",
+    "UnknownNameError",
+    "UnreachableError",
     "__version__",
     "attention_distance",
     "attention_map",

@@ -28,7 +28,7 @@ from .families.registry import (
     variant_config,
 )
 from .models.configuration_base import HfvfConfig
-from .sources import download_weights, read_safetensors
+from .repositories import download_weights, read_safetensors
 from .wrapping import unwrapped
 
 # overrides that only say how large a timm model in memory is; with any other the answers are meant to differ

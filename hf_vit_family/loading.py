@@ -42,13 +42,13 @@ from .families.registry import (
 from .families.rows import Checkpoint, Family, Variant, frozen
 from .models.image_processing_hfvf import HfvfImageProcessor
 from .remote_code import auto_map
-from .sources import (
+from .repositories import (
     CONFIG_NAME,
     PROCESSOR_NAME,
-    Source,
+    Repository,
     download_weights,
-    find_source,
     first_line,
+    open_repository,
     read_json,
     read_safetensors,
     weight_files,
@@ -223,18 +223,18 @@ def _zoo_checkpoint(name: str | os.PathLike) -> Checkpoint | None:
     return checkpoint or variant.checkpoints[0]
 
 
-def _source(name: str | os.PathLike, checkpoint: Checkpoint | None, revision: str | None) -> Source:
+def _source(name: str | os.PathLike, checkpoint: Checkpoint | None, revision: str | None) -> Repository:
     """Where the files of a name are, which may be one of the zoo's checkpoints in transformers' format."""
     if checkpoint is None:
-        return find_source(name, revision)
+        return open_repository(name, revision)
     if checkpoint.format != BUNDLED:
-        return find_source(checkpoint.repo_id, revision)
+        return open_repository(checkpoint.repo_id, revision)
     if revision is not None:
         raise ValueError(f"revision={revision!r} was given for {name}, which comes with the package and has none.")
-    return Source(label=checkpoint.tag, folder=bundled_folder(checkpoint.tag))
+    return Repository(label=checkpoint.tag, folder=bundled_folder(checkpoint.tag))
 
 
-def _read_config(source: Source) -> tuple[dict[str, Any], Source]:
+def _read_config(source: Repository) -> tuple[dict[str, Any], Repository]:
     """config.json, and the source pinned to the commit that it came from."""
     path = source.find(CONFIG_NAME)
     if path is None:
@@ -243,7 +243,7 @@ def _read_config(source: Source) -> tuple[dict[str, Any], Source]:
         raise ValueError(f"{source.label} holds an adapter; expected a whole model (merge it into its base first).")
     if source.repo_id is not None:
         # .../snapshots/<commit>/config.json: the weights have to be of the same commit
-        source = Source(label=source.label, repo_id=source.repo_id, revision=path.parent.name)
+        source = Repository(label=source.label, repo_id=source.repo_id, revision=path.parent.name)
     return read_json(path, source.label), source
 
 
@@ -267,7 +267,7 @@ def _converted(
 
 
 def _load_timm_folder(
-    source: Source, config: dict[str, Any], overrides: dict[str, Any], backbone: bool
+    source: Repository, config: dict[str, Any], overrides: dict[str, Any], backbone: bool
 ) -> PreTrainedModel:
     """A model that timm saved: config.json with `architecture` and `pretrained_cfg`, weights under timm's names."""
     variant, _ = find_variant(str(config["architecture"]))
@@ -306,7 +306,7 @@ def _is_converted(checkpoint: Checkpoint) -> bool:
 
 
 def _load_layout(
-    source: Source, config: dict[str, Any], family: Family, overrides: dict[str, Any], backbone: bool
+    source: Repository, config: dict[str, Any], family: Family, overrides: dict[str, Any], backbone: bool
 ) -> PreTrainedModel:
     """A checkpoint of transformers' own class of a family, such as sail/poolformer_s12, as our model."""
     try:
@@ -336,7 +336,7 @@ def _load_layout(
 
 
 def _load_transformers(
-    source: Source, stored: dict[str, Any], overrides: dict[str, Any], backbone: bool
+    source: Repository, stored: dict[str, Any], overrides: dict[str, Any], backbone: bool
 ) -> PreTrainedModel:
     """A folder or repository in transformers' format, of this package's classes or transformers' own."""
     family, config_class, model_class = _classes(source, stored, backbone)
@@ -386,7 +386,7 @@ def _load_transformers(
 
 
 def _classes(
-    source: Source, stored: Mapping[str, Any], backbone: bool
+    source: Repository, stored: Mapping[str, Any], backbone: bool
 ) -> tuple[Family | None, type[PreTrainedConfig], type[PreTrainedModel]]:
     """Family, configuration class and model class of a config.json, of this package or of transformers."""
     model_type = stored.get("model_type")
@@ -427,7 +427,7 @@ def _require_backbone(family: Family | None, model_type: str, backbone: bool) ->
         raise ValueError(f"The family {model_type!r} has no backbone; in the zoo these have one: {names}.")
 
 
-def _check_auto_map(source: Source, stored: Mapping[str, Any], family: Family) -> None:
+def _check_auto_map(source: Repository, stored: Mapping[str, Any], family: Family) -> None:
     """Refuses an auto_map that names other classes than the family's: the repository is not what it says it is."""
     stated = stored.get("auto_map") or {}
     if not isinstance(stated, dict):
@@ -442,7 +442,7 @@ def _check_auto_map(source: Source, stored: Mapping[str, Any], family: Family) -
 
 
 def _check_loading(
-    source: Source,
+    source: Repository,
     model: PreTrainedModel,
     info: Mapping[str, Any],
     *,

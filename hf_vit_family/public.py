@@ -10,6 +10,7 @@ from .families import FAMILIES
 _MODULES = {
     ".acceleration.optimization": ("optimize",),
     ".conversion": ("from_timm", "to_timm_state_dict"),
+    ".errors": ("GatedError", "HfvfError", "RefusedError", "UnknownNameError", "UnreachableError"),
     ".hub.export": ("export",),
     ".inspection": (
         "attention_distance",

@@ -23,11 +23,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "hf_vit_family"
 # From the ground up: a module may import from its own floor and from those below. The longest prefix counts.
 FLOORS = (
-    ("models", "text", "machine", "measuring", "image_files", "places", "programs", "progress", "fonts", "wrapping"),
+    (
+        "models",
+        "errors",
+        "text",
+        "machine",
+        "measuring",
+        "image_files",
+        "places",
+        "programs",
+        "progress",
+        "fonts",
+        "wrapping",
+    ),
     ("zoo", "families"),
     (
         "conversion",
-        "sources",
         "repositories",
         "loading",
         "prediction",

@@ -408,8 +408,10 @@ def test_over_http(tmp_path):
     for key, model in (("v1", models[0]), ("main", models[1])):
         assert torch.allclose(torch.tensor(results[key]), logits(model, pixel_values), atol=1e-5)
     assert results["backbone"] == "HfvfTwinsBackbone" and results["processor"] == "HfvfImageProcessor"
-    assert results["no repository"].startswith("ValueError: There is no folder someone/nothing here and no repository")
-    assert results["no revision"] == "ValueError: someone/model has no revision 'v9'."
+    assert results["no repository"].startswith(
+        "UnknownNameError: There is no folder someone/nothing here and no repository"
+    )
+    assert results["no revision"] == "UnknownNameError: someone/model has no revision 'v9'."
     assert "as a pickle (pytorch_model.bin)" in results["pickled"]
     assert results["no weights"] == "ValueError: someone/empty holds no weights; expected model.safetensors."
     assert "holds no preprocessor_config.json" in results["no processor"]
@@ -606,7 +608,7 @@ BROKEN = {
     garble: "corrupt or cut off",
     empty: "corrupt or cut off",
     pickle_only: r"as a pickle \(pytorch_model.bin\).*expected model.safetensors",
-    disguised_pickle: "is a pickle",
+    disguised_pickle: "torch.s pickled weights",
     disguised_old_pickle: "is a pickle",
     lfs_pointer: "Git LFS",
     no_weights: "holds no weights; expected model.safetensors",
@@ -636,6 +638,26 @@ BROKEN = {
     listed_model_type: "names no model type",
     unknown_activation: "'gelou'",
 }
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_that_starts_like_a_pickle_is_read(tmp_path, length):
+    """Its length, in eight bytes, has those of a pickle's first opcode."""
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(1)}, path, metadata={"x": ""})
+    padding = length - int.from_bytes(path.read_bytes()[:8], "little")
+    save_file({"a": torch.ones(1)}, path, metadata={"x": "x" * padding})
+    assert path.read_bytes()[:2] == bytes([0x80, length // 256])
+    assert read_safetensors([path])["a"] == 1
+
+
+def test_errors_can_be_told_apart(cache):
+
+    assert issubclass(hfvf.UnreachableError, OSError) and issubclass(hfvf.HfvfError, ValueError)
+    with pytest.raises(hfvf.UnknownNameError):
+        load_model("twins_svt_smal")
+    with pytest.raises(hfvf.UnreachableError, match="is not in the local cache, and the Hub cannot be reached"):
+        load_model("someone/absent")
 
 
 @pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)

@@ -21,8 +21,8 @@ from zoo_models import shown, tiny_model
 import hf_vit_family as hfvf
 from hf_vit_family import remote_code
 from hf_vit_family.cli import run
-from hf_vit_family.hub.repository_files import HEAD_BYTES, content_kind
 from hf_vit_family.hub.verification import CODE_LIMIT, verify
+from hf_vit_family.repositories import HEAD_BYTES, content_kind
 
 REPO = "someone/model"
 EVIL = b"import pathlib, requests\npathlib.Path('%s').touch()\n"
@@ -461,7 +461,11 @@ def test_over_http_only_small_parts_are_read(exported, tmp_path, monkeypatch):
         process = client(hub.url, tmp_path / "hf", REPO)
         assert process.returncode == 1 and f"{REPO} is gated: accept its conditions" in process.stderr, process.stderr
     process = client(hub.url, tmp_path / "hf", REPO)
-    assert process.returncode == 1 and "cannot be looked at on the Hub" in process.stderr, process.stderr
+    assert (
+        process.returncode == 1
+        and "cannot be read from the Hub" in process.stderr
+        and "HF_HUB_OFFLINE=1" in process.stderr
+    ), process.stderr
 
 
 def test_offline_the_cache_is_looked_at(exported, tmp_path, monkeypatch):

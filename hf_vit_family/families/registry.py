@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UnknownNameError
 from ..models.compat import unknown_name_message
 from .bundled import bundled_names, bundled_variant
 from .labels import label_maps
@@ -105,7 +106,7 @@ def unknown_model(name: str) -> ValueError:
     """The error for a name that no variant, tag or bundled checkpoint has."""
     known = [*VARIANTS, *CHECKPOINTS, *bundled_names()]
     listed = f"`hf-vit-family list` prints all {len(known)} names"
-    return ValueError(unknown_name_message("model", name, known, otherwise=listed))
+    return UnknownNameError(unknown_name_message("model", name, known, otherwise=listed))
 
 
 def import_object(path: str) -> Any:
@@ -121,7 +122,7 @@ def find_family(name: str) -> Family:
         ValueError: no such family.
     """
     if name not in FAMILIES:
-        raise ValueError(unknown_name_message("family", name, FAMILIES))
+        raise UnknownNameError(unknown_name_message("family", name, FAMILIES))
     return FAMILIES[name]
 
 

@@ -28,7 +28,7 @@ from ..machine import processor_name
 from ..models.compat import HFVF_VERSION
 from ..progress import show_progress
 from ..remote_code import MODELS_FOLDER
-from ..sources import download_weights, first_line
+from ..repositories import download_weights, first_line
 from ..whole_files import write_whole
 from .export import export
 from .folder import check_target, staged

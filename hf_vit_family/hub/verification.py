@@ -19,7 +19,7 @@ from ..families.bundled import bundled_names
 from ..families.registry import CHECKPOINTS, VARIANTS, find_variant
 from ..families.rows import NATIVE_PREFIX
 from ..remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
-from .repository_files import (
+from ..repositories import (
     COMPILED_ENDINGS,
     HEAD_BYTES,
     LFS_POINTER,
@@ -28,9 +28,8 @@ from .repository_files import (
     PICKLE_ENDINGS,
     SAFETENSORS_HEADER_LIMIT,
     ListedFile,
-    RepositoryFiles,
+    Repository,
     content_kind,
-    is_commit,
     open_repository,
     safetensors_header_bytes,
     safetensors_problem,
@@ -144,12 +143,12 @@ def verify(target: str | os.PathLike, revision: str | None = None) -> Verificati
         ValueError: there is no such folder, repository or revision.
         OSError: the Hub cannot be reached, or offline, the commit is not in the cache.
     """
-    repository = open_repository(_repository_of(target), revision)
+    repository = open_repository(_repository_of(target), revision).pinned()
     report = VerificationReport(
         target=os.fspath(target),
         revision=revision,
-        commit=repository.commit,
-        pinned=is_commit(revision),
+        commit=repository.revision,
+        pinned=re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None,
         offline=repository.offline,
         file_count=len(repository.files),
         size=sum(file.size for file in repository.files),
@@ -182,7 +181,7 @@ def _repository_of(target: str | os.PathLike) -> str | os.PathLike:
     return (checkpoint or variant.checkpoints[0]).repo_id
 
 
-def _readable(repository: RepositoryFiles, report: VerificationReport) -> dict[str, ListedFile]:
+def _readable(repository: Repository, report: VerificationReport) -> dict[str, ListedFile]:
     """The files that can be read, by name; every other one is a reason."""
     for file in repository.files:
         if file.problem is not None:
@@ -196,9 +195,7 @@ def _readable(repository: RepositoryFiles, report: VerificationReport) -> dict[s
     return {file.name: file for file in sorted(readable[:MOST_LOOKED_INTO], key=lambda file: file.name)}
 
 
-def _read_documents(
-    repository: RepositoryFiles, files: dict[str, ListedFile], report: VerificationReport
-) -> dict[str, Any]:
+def _read_documents(repository: Repository, files: dict[str, ListedFile], report: VerificationReport) -> dict[str, Any]:
     """The JSON files by name; one that cannot be read is a reason."""
     documents = {}
     for name, file in files.items():
@@ -231,7 +228,7 @@ def _check_config(documents: dict[str, Any], report: VerificationReport) -> None
 
 
 def _read_code(
-    repository: RepositoryFiles, files: dict[str, ListedFile], report: VerificationReport
+    repository: Repository, files: dict[str, ListedFile], report: VerificationReport
 ) -> dict[str, bytes | None]:
     """Contents of the Python files by name, None for one that is too large."""
     code = {}
@@ -372,7 +369,7 @@ def _judge_code(origin: CodeOrigin, report: VerificationReport) -> None:
 
 
 def _check_weights(
-    repository: RepositoryFiles,
+    repository: Repository,
     files: dict[str, ListedFile],
     documents: dict[str, Any],
     report: VerificationReport,
@@ -409,7 +406,7 @@ def _check_weights(
             )
 
 
-def _kind(repository: RepositoryFiles, file: ListedFile, head: bytes) -> str | None:
+def _kind(repository: Repository, file: ListedFile, head: bytes) -> str | None:
     """`"safetensors"`, what else a file of weights, an archive or machine code is, or None for any other file."""
     name, by_content = file.name.lower(), content_kind(head)
     if name.endswith(".safetensors"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ..errors import GatedError, UnknownNameError, UnreachableError
 from ..families.bundled import bundled_names
 from ..families.registry import (
     CHECKPOINTS,
@@ -145,7 +146,7 @@ def _serve(name: str) -> ServedModel:
     """Streamlit keeps the cache: a lock for each key, a bound, the least recently used goes."""
     import_libraries()
     from ..loading import load_image_processor, load_model
-    from ..sources import download_weights
+    from ..repositories import download_weights
 
     repo_id = _repository(name)
     try:
@@ -159,10 +160,12 @@ def _serve(name: str) -> ServedModel:
             model = load_model(name, revision=revision, dtype="float32")
         if repo_id is not None and name not in own_models():
             check_work(name, model, image_size)
-    except ValueError as error:
-        raise ValueError(gated(name) if " is gated: " in str(error) else str(error)) from None
-    except OSError as error:
-        raise ValueError(unreachable(name, error)) from None
+    except GatedError:
+        raise ValueError(gated(name)) from None
+    except OSError:
+        raise ValueError(unreachable(name)) from None
+    except ValueError:
+        raise
     except Exception as error:  # a stranger's configuration can fail in as many ways as there are layers
         logger.exception("%s", name)
         raise ValueError(f"{name} cannot be loaded on this machine ({type(error).__name__}).") from None
@@ -270,26 +273,20 @@ def check_hub_model(repo_id: str, private: bool = False) -> str | None:
     Raises:
         ValueError: one sentence.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.utils import validate_repo_id
+    from ..repositories import check_repository_name, hub_info
 
     try:
-        validate_repo_id(repo_id)
-        info = HfApi().model_info(repo_id, files_metadata=True, timeout=TIMEOUT, token=None if private else False)
-    except HFValidationError:
+        check_repository_name(repo_id)
+    except UnknownNameError:
         raise ValueError(f"“{repo_id}” is no name of a model on the Hub; expected organisation/model.") from None
-    except GatedRepoError:
-        raise ValueError(gated(repo_id)) from None
-    except RepositoryNotFoundError:
+    try:
+        info = hub_info(repo_id, files_metadata=True, timeout=TIMEOUT, token=None if private else False)
+    except UnknownNameError:
         raise ValueError(f"There is no public model {repo_id} on the Hub.") from None
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "an error")
-        raise ValueError(f"The Hub answered with status {status} when asked for {repo_id}.") from None
-    except Exception as error:  # offline mode, and whatever the HTTP client of the installed release calls no network
+    except UnreachableError:
         if private:
             return None
-        raise ValueError(unreachable(repo_id, error)) from None
+        raise ValueError(unreachable(repo_id)) from None
     if info.gated and not private:
         raise ValueError(gated(repo_id))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
@@ -331,9 +328,9 @@ def gated(repo_id: str) -> str:
     return f"{repo_id} is gated: its conditions are accepted by each person, so this page cannot load it."
 
 
-def unreachable(repo_id: str, error: Exception) -> str:
-    """The sentence for a Hub that does not answer."""
-    return f"The Hub cannot be reached to load {repo_id} ({type(error).__name__}); the models listed here need no Hub."
+def unreachable(repo_id: str) -> str:
+    """The sentence for a Hub that does not answer, or goes on failing."""
+    return f"The Hub cannot be reached to load {repo_id}; the models listed here need no Hub."
 
 
 def _check_files(repo_id: str, sizes: Mapping[str, int]) -> None:
@@ -368,12 +365,9 @@ def _check_disk(needed: int) -> None:
 
 def _check_config(repo_id: str, commit: str) -> None:
     """Refuses another family, and a configuration that asks for more memory than its weights could fill."""
-    from ..sources import CONFIG_NAME, hub_file, read_json
+    from ..repositories import CONFIG_NAME, Repository, read_json
 
-    try:
-        stored = read_json(hub_file(repo_id, CONFIG_NAME, commit), repo_id)
-    except OSError as error:
-        raise ValueError(unreachable(repo_id, error)) from None
+    stored = read_json(Repository(repo_id, repo_id=repo_id, revision=commit).find(CONFIG_NAME), repo_id)
     _check_classes(repo_id, stored)
     if "architecture" in stored and "model_type" not in stored:
         return  # timm's: one of the zoo's variants or none, which the loader tells
@@ -420,7 +414,7 @@ def _parameters(repo_id: str, family: Family, stored: Mapping[str, Any]) -> tupl
 
     from ..families.registry import complete_labels, import_object
     from ..loading import UNSAFE_FIELDS
-    from ..sources import first_line
+    from ..repositories import first_line
 
     values = {key: value for key, value in stored.items() if key not in UNSAFE_FIELDS}
     try:

@@ -15,7 +15,7 @@ from ..families.registry import find_variant, is_native, variant_config
 from ..loading import load_image_processor, load_in_float32
 from ..models.image_processing_hfvf import HfvfImageProcessor
 from ..preprocessing import default_image_processor
-from ..sources import first_line
+from ..repositories import first_line
 from .configuration import QUICK_START_CONFIG, QUICK_START_MODEL, ModelSettings, parse_model_config
 
 HALF = (0.5, 0.5, 0.5)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...families.registry import family_of
 from ...families.rows import Checkpoint, Family, Variant
-from ...sources import CONFIG_NAME, PROCESSOR_NAME, Source, read_json, weight_files
+from ...repositories import CONFIG_NAME, PROCESSOR_NAME, Repository, read_json, weight_files
 
 CHOICES = ("license", "license_name", "license_link", "repo_id", "intended_use")
 CLASSIFICATION, FEATURES = "image-classification", "image-feature-extraction"
@@ -211,7 +211,7 @@ def hash_weights(folder: Path) -> dict[str, str]:
         ValueError: weights are missing, pickled or corrupt.
     """
     digests = {}
-    for path in weight_files(Source(label=str(folder), folder=folder)):
+    for path in weight_files(Repository(label=str(folder), folder=folder)):
         with path.open("rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
@@ -220,7 +220,7 @@ def hash_weights(folder: Path) -> dict[str, str]:
 def _tensors(folder: Path) -> Iterator[tuple[str, list[int], str]]:
     from safetensors import safe_open
 
-    for path in weight_files(Source(label=str(folder), folder=folder)):
+    for path in weight_files(Repository(label=str(folder), folder=folder)):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 tensor = file.get_slice(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...families.registry import CHECKPOINTS, VARIANTS
-from ...sources import CONFIG_NAME, read_json
+from ...repositories import CONFIG_NAME, read_json
 from .facts import CHOICES, METRICS_NAME, Facts, hash_weights
 from .metadata import is_hub_id
 

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from ...places import ASSETS
-from ...sources import first_line
+from ...repositories import first_line
 from ..licenses import LICENSES
 from . import formatting
 from .facts import Facts

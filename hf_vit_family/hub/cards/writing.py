@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from ...sources import CONFIG_NAME
+from ...repositories import CONFIG_NAME
 from ...whole_files import write_json, write_whole
 from ..licenses import check_license, find_conflict, find_license
 from .checking import Card, find_figures, take_apart

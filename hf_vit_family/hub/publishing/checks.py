@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...remote_code import MODELS_FOLDER, as_python_reads, referenced_modules, released_code, remote_code_files
-from ..repository_files import (
+from ...repositories import (
     COMPILED_ENDINGS,
     HEAD_BYTES,
     PICKLE,
@@ -98,7 +98,7 @@ def _unsafe(files: tuple[LocalFile, ...], space: bool = False) -> list[str]:
 
 def _incomplete(folder: Path) -> list[str]:
     """What a model's folder lacks."""
-    from ...sources import CONFIG_NAME, INDEX_NAME, WEIGHTS_NAME
+    from ...repositories import CONFIG_NAME, INDEX_NAME, WEIGHTS_NAME
 
     problems = [f"It holds no {name}." for name in (CONFIG_NAME, _CARD) if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME)):
@@ -107,10 +107,10 @@ def _incomplete(folder: Path) -> list[str]:
 
 
 def _broken_weights(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
-    from ...sources import Source, check_safetensors, weight_files
+    from ...repositories import Repository, check_safetensors, weight_files
 
     try:
-        weight_files(Source(label=str(folder), folder=folder))
+        weight_files(Repository(label=str(folder), folder=folder))
         for file in files:
             if file.path.endswith(SAFETENSORS):
                 check_safetensors(file.source, str(folder))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...models.compat import HFVF_VERSION
+from ...repositories import check_repository_name
 from .calls import Hub, Progress, account_name, client, full_id, writing_token
 from .checks import checked_model
 from .transfer import Published, Target, Transfer, add_to_collection, change_settings, check_collection
@@ -115,18 +116,3 @@ def _check_named_repository(folder: Path, repo_id: str) -> None:
             f"{folder} is not published: its card tells readers to load {stated}, but it goes to {repo_id}; "
             "`hf-vit-family card write` with --repo-id changes that."
         )
-
-
-def check_repository_name(repo_id: str) -> None:
-    """Refuse what is no name of a repository.
-
-    Raises:
-        ValueError: names what was given.
-    """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError:
-        raise ValueError(f"{repo_id!r} is no name of a Hub repository; expected organisation/model.") from None

@@ -15,9 +15,9 @@ from typing import Any
 
 from ...models.compat import HFVF_VERSION
 from ...places import CHECKOUT
+from ...repositories import check_repository_name
 from .calls import Hub, Progress, account_name, client, full_id, writing_token
 from .checks import checked_space, find_tokens, refuse
-from .publish import check_repository_name
 from .transfer import LocalFile, Published, Target, Transfer, add_to_collection, change_settings, check_collection
 
 REQUIREMENTS = "requirements.txt"

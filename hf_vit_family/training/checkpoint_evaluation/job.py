@@ -18,7 +18,7 @@ from ...families.registry import CHECKPOINTS, VARIANTS
 from ...loading import load_image_processor, load_in_float32
 from ...models.image_processing_hfvf import HfvfImageProcessor
 from ...progress import show_progress
-from ...sources import CONFIG_NAME, find_source, first_line, read_json
+from ...repositories import CONFIG_NAME, first_line, open_repository, read_json
 from ...whole_files import write_json
 from ..arguments import create_folder, tell_left_out
 from ..data.augmentation import Preparation
@@ -175,7 +175,7 @@ def load_checkpoint(name: str, image_size: int | None = None) -> tuple[PreTraine
         plain = name.removeprefix(TIMM)
         name = plain if plain in known or Path(plain).is_dir() else f"timm/{plain}"
     if name not in known and ("/" in name or Path(name).is_dir()):
-        path = find_source(name).find(CONFIG_NAME)
+        path = open_repository(name).find(CONFIG_NAME)
         config = {} if path is None else read_json(path, name)
         architecture = str(config.get("architecture", ""))
         if architecture and "model_type" not in config and architecture not in VARIANTS:

@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset, Features, Image, IterableDataset
 
 from ...models.compat import unknown_name_message
-from ...sources import first_line
+from ...repositories import first_line
 from ..configuration import DataSettings
 from .columns import (
     Labels,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from ...sources import first_line
+from ...repositories import first_line
 from ...whole_files import whole_file
 from .loading import LabelledImages
 from .splits import Split, decoder, fingerprint

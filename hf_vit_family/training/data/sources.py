@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from ...image_files import Survey, count_endings, ending_of, survey_folder
 from ...places import ASSETS
-from ...sources import first_line
+from ...repositories import first_line
 from ..configuration import DataSettings
 from .splits import DataError
 

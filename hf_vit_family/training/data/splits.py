@@ -20,7 +20,7 @@ from ... import image_files  # noqa: F401 - Pillow learns HEIC, also in the proc
 from ...models.compat import HFVF_VERSION
 from ...models.image_rgb import to_rgb
 from ...progress import show_progress
-from ...sources import first_line
+from ...repositories import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ...sources import first_line
+from ...repositories import first_line
 from ..configuration import CorruptImages
 from ..hardware import usable_cores
 from .augmentation import CropFlip, Preparation, ResizedCropFlip, TensorChanges, cut
