@@ -7,9 +7,8 @@ import pytest
 from hub_server import serve
 from publishing import go_online, publisher, ready_folder, rewrite_card, run_command
 
+from hf_vit_family import RefusedError
 from hf_vit_family.cli import run
-from hf_vit_family.hub.publishing import transfer
-from hf_vit_family.hub.publishing.transfer import LocalFile
 
 
 @pytest.fixture(scope="module")
@@ -199,25 +198,21 @@ def test_bad_options(hub, folder, options, message):
     assert not hub.requests
 
 
-def test_somebody_else_commits_in_between(hub, folder, monkeypatch):
+def test_somebody_else_commits_in_between(hub, folder):
     publish = publisher(hub)
     publish(folder)
-    theirs, compare = {}, transfer.find_changes
-
-    def find_changes(*arguments):
-        """Compare, and let somebody commit before anything is sent."""
-        found = compare(*arguments)
-        if not theirs:
-            files = hub.repositories["someone/model"].files()
-            theirs["commit"] = hub.commit("someone/model", files | {"README.md": b"theirs"})
-        return found
-
-    monkeypatch.setattr("hf_vit_family.hub.publishing.transfer.find_changes", find_changes)
-    (folder / "notes.txt").write_text("ours\n")
-    with pytest.raises(ValueError, match="Somebody else has committed to someone/model in the meantime and nothing"):
-        publish(folder)
     repository = hub.repositories["someone/model"]
-    assert repository.branches["main"] == theirs["commit"] and repository.files()["README.md"] == b"theirs"
+    theirs = []
+
+    def commit_theirs(line):
+        """After the comparison, before anything is sent."""
+        if line.startswith("Sending"):
+            theirs.append(hub.commit("someone/model", repository.files() | {"README.md": b"theirs"}))
+
+    (folder / "notes.txt").write_text("ours\n")
+    with pytest.raises(RefusedError, match="Somebody else has committed to someone/model in the meantime and nothing"):
+        publish(folder, progress=commit_theirs)
+    assert [repository.branches["main"]] == theirs and repository.files()["README.md"] == b"theirs"
     publish(folder)
     assert repository.files()["README.md"] == (folder / "README.md").read_bytes()
 
@@ -233,14 +228,6 @@ def test_a_commit_whose_answer_is_lost_is_made_once(hub, folder):
     with pytest.raises(OSError, match=r"Look first whether .*/someone/model/discussions shows the pull request"):
         publisher(hub)(folder, create_pr=True)
     assert len(repository.pull_requests) == 1, "not asked for twice"
-
-
-def test_hashes_are_those_of_git_and_git_lfs(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"what is up, doc?")
-    file = LocalFile("a.txt", path)
-    assert file.blob_id == "bd9dbf5aae1a3862dd1526723246b20206e5fc37", "the example of the Git book"
-    assert file.sha256 == "af4e812d13b4eae6da91024f15f7679dae49d40aee3fb4c7216b56d04193f46c"
 
 
 def test_the_command(hub, folder, tmp_path):

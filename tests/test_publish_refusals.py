@@ -14,8 +14,13 @@ from publishing import go_online, publisher, ready_folder, rewrite_card
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hf_vit_family.hub.publishing.checks import checked_model, find_local_paths, find_tokens, known_paths
-from hf_vit_family.hub.publishing.transfer import folder_content
+from hf_vit_family.hub.publishing.checks import (
+    checked_model,
+    find_local_paths,
+    find_tokens,
+    folder_content,
+    known_paths,
+)
 from hf_vit_family.remote_code import MODELS_FOLDER
 
 # put together here, so that nothing that looks like a token stands in this file
@@ -55,7 +60,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_what_export_and_card_write_is_taken(folder):
-    assert {file.path for file in checked_model(folder).files} == {path.name for path in folder.iterdir()}
+    assert set(checked_model(folder)[0]) == {path.name for path in folder.iterdir()}
 
 
 # ------------------------------------------------------------------------------------------- what is in the folder
@@ -94,10 +99,9 @@ def test_hidden_and_compiled_files_are_left_out(folder):
     (folder / ".eval_results").mkdir()
     (folder / ".eval_results" / "notes.txt").write_text("measured\n")
     (folder / ".eval_results" / ".hidden").write_text("not this\n")
-    content = folder_content(folder)
-    paths = {file.path for file in content.files}
+    paths, left_out = folder_content(folder)
     assert ".eval_results/notes.txt" in paths and not [path for path in paths if "hidden" in path or "cache" in path]
-    assert set(content.left_out) == {
+    assert set(left_out) == {
         ".git/", ".env", ".DS_Store", "__pycache__/", "sub/.cache/", "layers.pyc", ".eval_results/.hidden"
     }  # fmt: skip
 
@@ -109,14 +113,14 @@ def test_links_that_lead_out(folder, tmp_path, kind):
     (outside / "secret.txt").write_text("mine\n")
     if kind == "pipe":
         os.mkfifo(folder / "extra")
-        assert "extra is no plain file" in refusal(folder)
+        assert "extra is no regular file" in refusal(folder)
         return
     target = {"file": outside / "secret.txt", "folder": outside, "nothing": folder / "gone"}[kind]
     (folder / "extra").symlink_to(target)
     expected = {
-        "file": "extra is a link that leads out of the folder",
-        "folder": "extra is a link to a folder",
-        "nothing": "extra is a link to nothing",
+        "file": "extra is a symbolic link that leaves the folder",
+        "folder": "extra is a symbolic link that leaves the folder",
+        "nothing": "extra is a symbolic link to nothing",
     }[kind]
     assert expected in refusal(folder)
 
@@ -124,8 +128,8 @@ def test_links_that_lead_out(folder, tmp_path, kind):
 def test_a_link_inside_the_folder_is_the_file_it_leads_to(folder):
     (folder / "LICENSE").write_text("terms\n")
     (folder / "COPYING").symlink_to("LICENSE")
-    found = {file.path: file for file in checked_model(folder).files}
-    assert found["COPYING"].blob_id == found["LICENSE"].blob_id
+    found, _ = checked_model(folder)
+    assert found["COPYING"].read_text() == "terms\n"
 
 
 # ----------------------------------------------------------------------------------------------- pickles and weights
@@ -230,7 +234,7 @@ def test_a_token_as_a_name(folder):
 
 def test_a_link_to_itself(folder):
     (folder / "x.txt").symlink_to("x.txt")
-    assert "x.txt is a link to nothing" in refusal(folder)
+    assert "x.txt is a symbolic link to nothing" in refusal(folder)
 
 
 NO_TOKENS = """

@@ -5,9 +5,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...remote_code import MODELS_FOLDER, as_python_reads, referenced_modules, released_code, remote_code_files
 from ...repositories import (
@@ -17,44 +17,93 @@ from ...repositories import (
     PICKLE_ENDINGS,
     SAFETENSORS_HEADER_LIMIT,
     content_kind,
+    list_folder,
 )
 from ..verification import fetched_kernels, named_code
-from .transfer import MODEL_HIDDEN, SPACE_HIDDEN, FolderContent, LocalFile, folder_content
 
+# hidden, and still part of a repository; a folder ends in a slash
+MODEL_HIDDEN = (".eval_results/",)
+SPACE_HIDDEN = (".streamlit/config.toml", ".dockerignore")
 _SHOWN = 3
 _CARD = "README.md"
 
+Files = Mapping[str, Path]  # paths in the repository, and where each file is on this machine
 
-def checked_model(folder: Path) -> FolderContent:
-    """The files of a model's folder, after every check that needs no network.
+
+def checked_model(folder: Path) -> tuple[Files, tuple[str, ...]]:
+    """The files of a model's folder and the paths that are left out, after every check that needs no network.
 
     Raises:
         ValueError: an empty or incomplete folder, links out of it, pickles, broken weights, tokens, local paths, Python
             files that are not this package's, a card that fails its check.
     """
-    content = folder_content(folder, MODEL_HIDDEN)
-    refuse(folder, _unsafe(content.files))
+    files, left_out = folder_content(folder, MODEL_HIDDEN)
+    refuse(folder, _unsafe(files))
     refuse(folder, _incomplete(folder))
-    refuse(folder, _broken_weights(content.files, folder))
-    refuse(folder, text_problems(content.files, folder))
+    refuse(folder, _broken_weights(files, folder))
+    refuse(folder, text_problems(files, folder))
 
-    refuse(folder, code_problems(content.files, folder))
+    refuse(folder, code_problems(files, folder))
     from ..cards import check_card
 
     refuse(folder, check_card(folder))
-    return content
+    return files, left_out
 
 
-def checked_space(folder: Path) -> FolderContent:
-    """The files of a Space's folder, after the checks that do not know what a Space is.
+def checked_space(folder: Path) -> tuple[Files, tuple[str, ...]]:
+    """The files of a Space's folder and the paths that are left out, after the checks that do not know what a Space is.
 
     Raises:
         ValueError: an empty folder, links out of it, pickles, tokens, local paths.
     """
-    content = folder_content(folder, SPACE_HIDDEN)
-    refuse(folder, _unsafe(content.files, space=True))
-    refuse(folder, text_problems(content.files, folder, container=True))
-    return content
+    files, left_out = folder_content(folder, SPACE_HIDDEN)
+    refuse(folder, _unsafe(files, space=True))
+    refuse(folder, text_problems(files, folder, container=True))
+    return files, left_out
+
+
+def folder_content(folder: Path, hidden: tuple[str, ...] = MODEL_HIDDEN) -> tuple[Files, tuple[str, ...]]:
+    """The files to publish, and the paths that are left out, of which a folder ends in a slash.
+
+    Args:
+        folder: where to look.
+        hidden: paths that are published although they are hidden.
+
+    Raises:
+        ValueError: no such folder, nothing in it, a link that leads out of it, or something that is no plain file.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; expected the one that export has written.")
+    files: dict[str, Path] = {}
+    left_out: list[str] = []
+    for file in sorted(list_folder(folder), key=lambda file: file.name):
+        cut = _left_out(file.name, hidden)
+        if cut is not None:
+            left_out.append(cut)
+        elif not file.name.isprintable():
+            raise ValueError(f"{file.name!a} is no name for a file of the Hub; expected printable characters in UTF-8.")
+        elif file.problem is not None:
+            raise ValueError(f"{file.name} {file.problem}; expected the file itself.")
+        else:
+            files[file.name] = folder / file.name
+    if not files:
+        raise ValueError(f"{folder} holds no files to publish; expected those that export writes.")
+    return files, tuple(dict.fromkeys(left_out))
+
+
+def _left_out(path: str, hidden: tuple[str, ...]) -> str | None:
+    """A file that is not published, or the outermost folder around it of which nothing is; None for one that is."""
+    allowed = next((name for name in hidden if path == name or (name.endswith("/") and path.startswith(name))), "")
+    if not any(_is_private(part) for part in path.removeprefix(allowed).split("/")):
+        return None
+    for parent in reversed(PurePosixPath(path).parents):
+        if _is_private(parent.name) and not any(name.startswith(f"{parent}/") for name in hidden):
+            return f"{parent}/"
+    return path
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__" or name.endswith((".pyc", ".pyo"))
 
 
 def refuse(folder: Path, problems: list[str]) -> None:
@@ -64,34 +113,32 @@ def refuse(folder: Path, problems: list[str]) -> None:
         raise ValueError(f"{folder} is not published: {' '.join(problems[:_SHOWN])}{more}")
 
 
-def text_problems(files: tuple[LocalFile, ...], folder: Path, container: bool = False) -> list[str]:
+def text_problems(files: Files, folder: Path, container: bool = False) -> list[str]:
     """Tokens in any file and local paths in any text, with their lines."""
-
     known = known_paths(folder)
     problems = []
-    for file in files:
-        data, is_text = readable(file)
+    for path, source in files.items():
+        data, is_text = readable(path, source)
         found = [
             (line, f"holds what looks like {kind}; take it out and revoke it.") for line, kind in find_tokens(data)
         ]
         if is_text:
             # a Dockerfile's paths are those of the image it makes, unless they are this very machine's
-            in_image = container and file.path.rpartition("/")[2] == "Dockerfile"
-            paths = find_local_paths(data, known, container, in_image)
-            found += [(line, f"names the local path {path.decode(errors='replace')}.") for line, path in paths]
+            in_image = container and path.rpartition("/")[2] == "Dockerfile"
+            named = find_local_paths(data, known, container, in_image)
+            found += [(line, f"names the local path {place.decode(errors='replace')}.") for line, place in named]
         problems += [
-            f"The name {file.path[:12]}… holds what looks like {kind}; rename it and revoke it."
-            for _, kind in find_tokens(os.fsencode(file.path))
+            f"The name {path[:12]}… holds what looks like {kind}; rename it and revoke it."
+            for _, kind in find_tokens(os.fsencode(path))
         ]
         for line, sentence in sorted(set(found)):
-            place = f"{file.path} (its header)" if file.path.endswith(SAFETENSORS) else f"{file.path}:{line}"
+            place = f"{path} (its header)" if path.endswith(SAFETENSORS) else f"{path}:{line}"
             problems.append(f"{place} {sentence}")
     return problems
 
 
-def _unsafe(files: tuple[LocalFile, ...], space: bool = False) -> list[str]:
-
-    kinds = {file.path: unsafe_kind(file, space) for file in files}
+def _unsafe(files: Files, space: bool = False) -> list[str]:
+    kinds = {path: unsafe_kind(path, source, space) for path, source in files.items()}
     expected = "" if space else "; expected weights as safetensors, and text beside them"
     return [f"{path} is {kind}{expected}." for path, kind in kinds.items() if kind is not None]
 
@@ -106,14 +153,14 @@ def _incomplete(folder: Path) -> list[str]:
     return problems
 
 
-def _broken_weights(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+def _broken_weights(files: Files, folder: Path) -> list[str]:
     from ...repositories import Repository, check_safetensors, weight_files
 
     try:
         weight_files(Repository(label=str(folder), folder=folder))
-        for file in files:
-            if file.path.endswith(SAFETENSORS):
-                check_safetensors(file.source, str(folder))
+        for path, source in files.items():
+            if path.endswith(SAFETENSORS):
+                check_safetensors(source, str(folder))
     except ValueError as error:
         return [str(error)]
     return []
@@ -213,13 +260,13 @@ def _whole(text: bytes, start: int) -> bytes:
 SAFETENSORS = ".safetensors"
 
 
-def readable(file: LocalFile) -> tuple[bytes, bool]:
+def readable(path: str, source: Path) -> tuple[bytes, bool]:
     """The bytes of a file that can hold words, and whether they are text: of safetensors only the header, as text."""
-    if file.path.endswith(SAFETENSORS):
-        with file.source.open("rb") as stream:
+    if path.endswith(SAFETENSORS):
+        with source.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             return stream.read(min(length, SAFETENSORS_HEADER_LIMIT)), True
-    data = file.source.read_bytes()
+    data = source.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace").encode(), True
     return (data, True) if b"\0" not in data else _without_zeros(data)
@@ -235,19 +282,19 @@ def _without_zeros(data: bytes) -> tuple[bytes, bool]:
     return rest, True
 
 
-def unsafe_kind(file: LocalFile, space: bool = False) -> str | None:
+def unsafe_kind(path: str, source: Path, space: bool = False) -> str | None:
     """What kind of file it is that may not be published, as a phrase; None for any other.
 
     Args:
-        file: judged by its name and by its content.
+        path, source: the file, judged by its name and by its content.
         space: whether it is part of a Space, which may hold archives.
     """
-    name = file.path.lower()
+    name = path.lower()
     if name.endswith(PICKLE_ENDINGS):
         return "named like a pickle, which can run code when it is read"
     if name.endswith(COMPILED_ENDINGS):
         return "named like machine code"
-    with file.source.open("rb") as stream:
+    with source.open("rb") as stream:
         kind = content_kind(stream.read(HEAD_BYTES))
     return kind if kind == PICKLE or not space else None
 
@@ -259,9 +306,9 @@ def unsafe_kind(file: LocalFile, space: bool = False) -> str | None:
 _OWN_CLASS = re.compile(r"\w+\.\w+")
 
 
-def code_problems(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+def code_problems(files: Files, folder: Path) -> list[str]:
     """What differs from the package's own model code, one sentence each; empty where nothing does."""
-    code = {file.path: file.source.read_bytes() for file in files if file.path.lower().endswith((".py", ".pyw"))}
+    code = {path: source.read_bytes() for path, source in files.items() if path.lower().endswith((".py", ".pyw"))}
     return _differences(code) + _references(files, folder)
 
 
@@ -283,21 +330,21 @@ def _differences(code: dict[str, bytes]) -> list[str]:
     return problems
 
 
-def _references(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
+def _references(files: Files, folder: Path) -> list[str]:
     """What JSON files make transformers load as code and the folder does not hold, at any depth and under any name."""
     problems = []
-    for file in files:
-        if not file.path.endswith(".json"):
+    for path, source in files.items():
+        if not path.endswith(".json"):
             continue
         try:
-            documents = {file.path: json.loads(file.source.read_text(encoding="utf-8"))}
+            documents = {path: json.loads(source.read_text(encoding="utf-8"))}
         except (ValueError, RecursionError):
-            problems.append(f"{file.path} is no JSON.")
+            problems.append(f"{path} is no JSON.")
             continue
         references = [value for _, value in named_code(documents)]
         foreign = next((value for value in references if not _OWN_CLASS.fullmatch(value)), None)
         if foreign is not None:
-            problems.append(f"auto_map of {file.path} names {foreign}, which is no module of this folder.")
+            problems.append(f"auto_map of {path} names {foreign}, which is no module of this folder.")
             continue
         problems += [
             f"{where} is {value}, which makes transformers fetch code from the Hub."
@@ -306,5 +353,5 @@ def _references(files: tuple[LocalFile, ...], folder: Path) -> list[str]:
         try:
             remote_code_files(referenced_modules(references), folder)
         except (ValueError, SyntaxError) as error:
-            problems.append(f"auto_map of {file.path}: {str(error).replace(str(folder), 'the folder')}")
+            problems.append(f"auto_map of {path}: {str(error).replace(str(folder), 'the folder')}")
     return list(dict.fromkeys(problems))

@@ -2,14 +2,12 @@
 """From a Hub-ready folder to a repository of the Hub."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from ...models.compat import HFVF_VERSION
 from ...repositories import check_repository_name
-from .calls import Hub, Progress, account_name, client, full_id, writing_token
+from .calls import Hub, Progress
 from .checks import checked_model
-from .transfer import Published, Target, Transfer, add_to_collection, change_settings, check_collection
+from .transfer import Published, Target, check_collection, transfer
 
 GATED = ("auto", "manual")
 
@@ -79,31 +77,20 @@ def publish(
     check_collection(collection)
     check_repository_name(repo_id)
     progress(f"Checking {folder}.")
-    content = checked_model(folder)
+    files, left_out = checked_model(folder)
     _check_named_repository(folder, repo_id)
-    token = writing_token(token)
-    hub = Hub(client(token, endpoint), repo_id, progress)
-    hub.repo_id = repo_id = full_id(repo_id, account_name(hub))
     target = Target(
-        repo_id,
         branch=branch or "main",
         private=private,
         create_pr=create_pr,
         tag=tag,
-        message=message or f"Publish with hf_vit_family {HFVF_VERSION}",
+        gated=gated,
+        collection=collection,
+        message=message,
         delete_others=delete_others,
+        dry_run=dry_run,
     )
-    transfer = Transfer(hub, target, content.files)
-    result = replace(transfer.look(), left_out=content.left_out)
-    if dry_run:
-        return result
-    transfer.prepare()
-    result = transfer.commit(result)
-    if create_pr:
-        return result
-    transfer.tag(result.commit)
-    result = change_settings(hub, result, transfer.remote.info, public=not private, gated=gated)
-    return add_to_collection(hub, result, collection)
+    return transfer(Hub(repo_id, token, endpoint, progress), target, files, left_out)
 
 
 def _check_named_repository(folder: Path, repo_id: str) -> None:

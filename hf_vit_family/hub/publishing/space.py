@@ -10,15 +10,15 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...models.compat import HFVF_VERSION
 from ...places import CHECKOUT
 from ...repositories import check_repository_name
-from .calls import Hub, Progress, account_name, client, full_id, writing_token
-from .checks import checked_space, find_tokens, refuse
-from .transfer import LocalFile, Published, Target, Transfer, add_to_collection, change_settings, check_collection
+from .calls import Hub, Progress
+from .checks import Files, checked_space, find_tokens, refuse
+from .transfer import Published, Target, check_collection, transfer
 
 REQUIREMENTS = "requirements.txt"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -73,35 +73,24 @@ def publish_space(
     check_repository_name(repo_id)
     folder = space_folder(name)
     progress(f"Checking {folder}.")
-    content = checked_space(folder)
+    files, left_out = checked_space(folder)
     refuse(folder, space_problems(folder))
-    token = writing_token(token)
+    target = Target(
+        repo_type="space",
+        private=private,
+        create_pr=create_pr,
+        tag=tag,
+        collection=collection,
+        message=message,
+        delete_others=delete_others,
+        dry_run=dry_run,
+    )
+    hub = Hub(repo_id, token, endpoint, progress)
     with tempfile.TemporaryDirectory(prefix="hf-vit-family-") as temporary:
         progress("Building the wheel of this package.")
-        files = _with_wheel(content.files, Path(temporary))
-        hub = Hub(client(token, endpoint), repo_id, progress)
-        hub.repo_id = repo_id = full_id(repo_id, account_name(hub))
-        target = Target(
-            repo_id,
-            repo_type="space",
-            private=private,
-            create_pr=create_pr,
-            tag=tag,
-            message=message or f"Publish with hf_vit_family {HFVF_VERSION}",
-            delete_others=delete_others,
-        )
-        transfer = Transfer(hub, target, files)
-        result = replace(transfer.look(), left_out=content.left_out)
-        if dry_run:
-            return result
-        transfer.prepare()
-        result = _set_environment(hub, result, secrets, variables)
-        result = transfer.commit(result)
-    if create_pr:
-        return result
-    transfer.tag(result.commit)
-    result = change_settings(hub, result, transfer.remote.info, public=not private, gated=None)
-    return add_to_collection(hub, result, collection)
+        files = _with_wheel(files, Path(temporary))
+        before = partial(_set_environment, hub, secrets, variables)
+        return transfer(hub, target, files, left_out, before)
 
 
 def space_folder(name: str | os.PathLike) -> Path:
@@ -122,15 +111,15 @@ def space_folder(name: str | os.PathLike) -> Path:
     return spaces / path
 
 
-def _with_wheel(files: tuple[LocalFile, ...], temporary: Path) -> list[LocalFile]:
+def _with_wheel(files: Files, temporary: Path) -> Files:
     """The files with the wheel among them, and requirements that name it."""
     wheel = build_wheel(temporary)
-    own = next(file for file in files if file.path == REQUIREMENTS)
-    text = PACKAGE_LINE.sub(lambda match: f"./{wheel.name}{match[1] or ''}", own.source.read_text(encoding="utf-8"))
+    text = files[REQUIREMENTS].read_text(encoding="utf-8")
     requirements = temporary / REQUIREMENTS
-    requirements.write_text(text, encoding="utf-8", newline="\n")
-    others = [file for file in files if file.path != REQUIREMENTS]
-    return [*others, LocalFile(REQUIREMENTS, requirements), LocalFile(wheel.name, wheel)]
+    requirements.write_text(
+        PACKAGE_LINE.sub(lambda match: f"./{wheel.name}{match[1] or ''}", text), encoding="utf-8", newline="\n"
+    )
+    return {**files, REQUIREMENTS: requirements, wheel.name: wheel}
 
 
 def _check_environment(secrets: Mapping[str, str], variables: Mapping[str, str]) -> None:
@@ -146,7 +135,7 @@ def _check_environment(secrets: Mapping[str, str], variables: Mapping[str, str])
 
 
 def _set_environment(
-    hub: Hub, result: Published, secrets: Mapping[str, str], variables: Mapping[str, str]
+    hub: Hub, secrets: Mapping[str, str], variables: Mapping[str, str], result: Published
 ) -> Published:
     settings = list(result.settings)
     for key, value in secrets.items():

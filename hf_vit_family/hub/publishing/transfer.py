@@ -1,138 +1,21 @@
 # Copyright 2026 The hf_vit_family authors. Licensed under the Apache License, Version 2.0.
 """Brings a repository of the Hub to hold given files: what has to change, one commit, tag, access and collection."""
 
-import os
 import re
-import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils.sha import git_hash
 
+from ...errors import RefusedError, UnknownNameError, UnreachableError
+from ...models.compat import HFVF_VERSION
 from ...remote_code import MODELS_FOLDER, read_manifest
-from .calls import REFUSED_FOR_NOW, RETRIED, Conflict, Hub
+from .calls import ConflictError, Hub
 
-# Which files of a folder are published.
-
-
-# hidden, and still part of a repository
-MODEL_HIDDEN = (".eval_results/",)
-SPACE_HIDDEN = (".streamlit/config.toml", ".dockerignore")
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """One file to publish.
-
-    Attributes:
-        path: its path in the repository, with forward slashes.
-        source: where it is on this machine.
-    """
-
-    path: str
-    source: Path
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes."""
-        return self.source.stat().st_size
-
-    @cached_property
-    def blob_id(self) -> str:
-        """What git calls a file with this content."""
-        from huggingface_hub.utils.sha import git_hash
-
-        return git_hash(self.source.read_bytes())
-
-    @cached_property
-    def sha256(self) -> str:
-        """What Git LFS calls a file with this content."""
-        from huggingface_hub.utils.sha import sha_fileobj
-
-        with self.source.open("rb") as file:
-            return sha_fileobj(file).hex()
-
-
-@dataclass(frozen=True)
-class FolderContent:
-    """The files of a folder by name, and the paths that are left out; a folder's path ends in a slash."""
-
-    files: tuple[LocalFile, ...]
-    left_out: tuple[str, ...]
-
-
-def folder_content(folder: Path, hidden: tuple[str, ...] = MODEL_HIDDEN) -> FolderContent:
-    """The files to publish.
-
-    Args:
-        folder: where to look.
-        hidden: paths that are published although they are hidden; a folder ends in a slash.
-
-    Raises:
-        ValueError: no such folder, nothing in it, a link that leads out of it, or something that is no plain file.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; expected the one that export has written.")
-    root = folder.resolve()
-    files: list[LocalFile] = []
-    left_out: list[str] = []
-    for directory, subfolders, names in os.walk(folder):
-        at = Path(directory).relative_to(folder)
-        for name in sorted(subfolders):
-            path = (at / name).as_posix()
-            if _left_out(path, hidden, is_folder=True):
-                left_out.append(f"{path}/")
-                subfolders.remove(name)
-            elif (folder / path).is_symlink():
-                raise ValueError(f"{path} is a link to a folder; expected the folder itself.")
-        subfolders.sort()
-        for name in sorted(names):
-            path = (at / name).as_posix()
-            if _left_out(path, hidden, is_folder=False):
-                left_out.append(path)
-                continue
-            _check_plain(folder / path, path, root)
-            files.append(LocalFile(path, folder / path))
-    if not files:
-        raise ValueError(f"{folder} holds no files to publish; expected those that export writes.")
-    return FolderContent(tuple(sorted(files, key=lambda file: file.path)), tuple(left_out))
-
-
-def _left_out(path: str, hidden: tuple[str, ...], is_folder: bool) -> bool:
-    name = path.rpartition("/")[2]
-    if name == "__pycache__" or name.endswith((".pyc", ".pyo")):
-        return True
-    parts = path.split("/")
-    if not any(part.startswith(".") for part in parts):
-        return False
-    for allowed in hidden:
-        if path == allowed or (allowed.endswith("/") and f"{path}/".startswith(allowed)):
-            return any(part.startswith(".") for part in f"{path}/".removeprefix(allowed).split("/"))
-        if is_folder and allowed.startswith(f"{path}/"):
-            return False
-    return True
-
-
-def _check_plain(source: Path, path: str, root: Path) -> None:
-    if not path.isprintable():
-        raise ValueError(f"{path!a} is no name for a file of the Hub; expected printable characters in UTF-8.")
-    if source.is_symlink():
-        target = Path(os.path.realpath(source))  # unlike resolve, also of a link to itself
-        if not target.is_relative_to(root):
-            raise ValueError(f"{path} is a link that leads out of the folder; expected the file itself.")
-        if not os.path.exists(target):
-            raise ValueError(f"{path} is a link to nothing; expected the file itself.")
-    if not stat.S_ISREG(source.stat().st_mode):
-        raise ValueError(f"{path} is no plain file.")
-
-
-# What a commit has to change: the local files beside those of the repository, by their hashes.
-
-
+# what publishing owns, and deletes where a folder no longer holds it
 _MODEL_FILES = re.compile(
     r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|preprocessor_config\.json|metrics\.json|"
     r"figures/[^/]+\.png"
@@ -140,62 +23,6 @@ _MODEL_FILES = re.compile(
 _SPACE_FILES = re.compile(r"hf_vit_family-[^/]+\.whl")
 # the Hub writes it itself, and says in it which files are large
 _ALWAYS_KEPT = ".gitattributes"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Local files to add and to exchange, remote paths to delete, and what stays."""
-
-    added: tuple[LocalFile, ...] = ()
-    changed: tuple[LocalFile, ...] = ()
-    deleted: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.deleted)
-
-
-def find_changes(
-    files: Iterable[LocalFile], remote: Iterable[Any], repo_type: str, delete_others: bool = False
-) -> Changes:
-    """Compare local files with those of a repository.
-
-    Args:
-        files: what is to be there.
-        remote: what is there, as `siblings` of `HfApi.repo_info(files_metadata=True)` tells it.
-        repo_type: "model" or "space".
-        delete_others: whether remote files that publishing does not own are deleted too.
-    """
-    there = {entry.rfilename: entry for entry in remote}
-    local = {file.path: file for file in files}
-    same = {path for path, file in local.items() if path in there and _is_same(file, there[path])}
-    others = [path for path in sorted(there) if path not in local]
-    owned = {path for path in others if path != _ALWAYS_KEPT and (delete_others or _is_owned(path, repo_type))}
-    return Changes(
-        added=tuple(file for path, file in local.items() if path not in there),
-        changed=tuple(file for path, file in local.items() if path in there and path not in same),
-        deleted=tuple(path for path in others if path in owned),
-        unchanged=tuple(path for path in local if path in same),
-        kept=tuple(path for path in others if path not in owned and path != _ALWAYS_KEPT),
-    )
-
-
-def _is_same(file: LocalFile, remote: Any) -> bool:
-    if remote.lfs is not None:
-        return remote.lfs.size == file.size and remote.lfs.sha256 == file.sha256
-    return (remote.size is None or remote.size == file.size) and remote.blob_id == file.blob_id
-
-
-def _is_owned(path: str, repo_type: str) -> bool:
-    if repo_type == "space":
-        return _SPACE_FILES.fullmatch(path) is not None
-    if path.endswith(".py"):
-        return (MODELS_FOLDER / path).is_file() or any(path in release.files for release in read_manifest())
-    return _MODEL_FILES.fullmatch(path) is not None
-
-
-# What publishing has done, or would do.
 
 
 @dataclass(frozen=True)
@@ -243,238 +70,219 @@ class Published:
         return bool(self.added or self.changed or self.deleted)
 
 
-# what `create_commit` asks that huggingface_hub does not ask again by itself
-_ASKED_ONCE = ("/commit/", "/validate-yaml")
-
-
 @dataclass(frozen=True)
 class Target:
-    """Where files go, and how.
+    """What a repository is to be, beside its files: the arguments of `publish`.
 
     Attributes:
-        repo_id, repo_type: the repository; type "model" or "space".
-        branch: which branch the commit is made on.
-        private: whether a repository that has to be created stays private.
-        create_pr: whether a pull request is opened instead of a commit made.
-        tag: name for the commit, None for none.
-        message: the commit's message.
-        delete_others: whether remote files that publishing does not own are deleted.
+        repo_type: "model" or "space".
+        branch, private, create_pr, tag, gated, collection, message, delete_others, dry_run: as `publish` says.
     """
 
-    repo_id: str
     repo_type: str = "model"
     branch: str = "main"
     private: bool = True
     create_pr: bool = False
     tag: str | None = None
-    message: str = ""
+    gated: str | None = None
+    collection: str | None = None
+    message: str | None = None
     delete_others: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class Remote:
-    """What the Hub has: the head of the branch with its files, None where repository or branch do not exist yet."""
+class _Remote:
+    """What the Hub has: the head of the branch with its files, of `main` where the branch has still to be made."""
 
-    info: Any = None
-    branch_exists: bool = False
-
-    @property
-    def head(self) -> str | None:
-        """The branch's commit."""
-        return self.info.sha if self.info is not None else None
-
-    @property
-    def files(self) -> Sequence[Any]:
-        """Its files with their hashes."""
-        return (self.info.siblings or ()) if self.info is not None else ()
+    info: Any = None  # None where there is no repository
+    branches: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class Transfer:
-    """One publishing of files to a target, in steps: `look`, then `prepare`, `commit` and `tag`."""
-
-    def __init__(self, hub: Hub, target: Target, files: Sequence[LocalFile]):
-        self.hub = hub
-        self.api = hub.api
-        self.target = target
-        self.files = files
-        self.remote = Remote()
-        self.changes = Changes()
-
-    def look(self) -> Published:
-        """Compare and say what would change; nothing is written.
-
-        Raises:
-            ValueError: no repository to open a pull request on, or a tag that names another commit.
-        """
-        target = self.target
-        self.remote = self._remote()
-        if self.remote.info is None and target.create_pr:
-            raise ValueError(f"There is no {target.repo_id} on the Hub yet to open a pull request on.")
-        self.changes = find_changes(self.files, self.remote.files, target.repo_type, target.delete_others)
-        self._check_tag(self.remote.head if not self.changes and self.remote.branch_exists else None)
-        prefix = "" if target.repo_type == "model" else f"{target.repo_type}s/"
-        exists = self.remote.info is not None
-        return Published(
-            repo_id=target.repo_id,
-            repo_type=target.repo_type,
-            url=f"{self.api.endpoint}/{prefix}{target.repo_id}",
-            commit=self.remote.head,
-            created=not exists,
-            private=self.remote.info.private if exists else target.private,
-            tag=target.tag,
-            added=tuple(file.path for file in self.changes.added),
-            changed=tuple(file.path for file in self.changes.changed),
-            deleted=self.changes.deleted,
-            unchanged=self.changes.unchanged,
-            kept=self.changes.kept,
-            dry_run=True,
-        )
-
-    def prepare(self) -> None:
-        """Create the repository and the branch where they do not exist."""
-        target = self.target
-        if self.remote.info is None:
-            # a public one is opened when it is complete, so that nobody sees half of it
-            self.hub.progress(f"Creating {target.repo_id}, private.")
-            self.hub.call(
-                self.api.create_repo,
-                target.repo_id,
-                repo_type=target.repo_type,
-                private=True,
-                exist_ok=True,
-                space_sdk="docker" if target.repo_type == "space" else None,
-            )
-        if target.branch != "main" and not self.remote.branch_exists:
-            self.hub.progress(f"Creating the branch {target.branch}.")
-            self.hub.call(
-                self.api.create_branch,
-                target.repo_id,
-                branch=target.branch,
-                repo_type=target.repo_type,
-                exist_ok=True,
-            )
-        if not self.remote.branch_exists:
-            self.remote = self._remote()
-            self.changes = find_changes(self.files, self.remote.files, target.repo_type, target.delete_others)
-
-    def commit(self, result: Published) -> Published:
-        """Make the one commit, or none where nothing changes.
-
-        Raises:
-            Conflict: somebody else has committed something else since `look`.
-        """
-        target, changes = self.target, self.changes
-        result = replace(result, dry_run=False, commit=self.remote.head)
-        if not changes:
-            return result
-        sent = [*changes.added, *changes.changed]
-        size = sum(file.size for file in sent)
-        self.hub.progress(f"Sending {len(sent)} files ({size / 1e6:.1f} MB), deleting {len(changes.deleted)}.")
-        try:
-            made = self.hub.call(
-                self.api.create_commit,
-                target.repo_id,
-                operations=[
-                    *(CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=file.source) for file in sent),
-                    *(CommitOperationDelete(path_in_repo=path, is_folder=False) for path in changes.deleted),
-                ],
-                commit_message=target.message,
-                repo_type=target.repo_type,
-                revision=target.branch,
-                create_pr=target.create_pr,
-                parent_commit=self.remote.head,
-                # a second pull request is made where the answer to the first was lost, a second commit never:
-                # its parent would be another one
-                retried=REFUSED_FOR_NOW if target.create_pr else RETRIED,
-                addresses=_ASKED_ONCE,
-            )
-        except Conflict:
-            self.remote = self._remote()
-            if find_changes(self.files, self.remote.files, target.repo_type, target.delete_others):
-                raise
-            # it is this very commit, whose answer was lost, or somebody has published the same files
-            return replace(result, commit=self.remote.head)
-        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-            raise self.hub.sentence(error) from None
-        except OSError as error:
-            if target.create_pr:
-                raise OSError(f"{error} Look first whether {result.url}/discussions shows the pull request.") from None
-            raise
-        return replace(result, commit=made.oid, pull_request=made.pr_url)
-
-    def tag(self, commit: str) -> None:
-        """Name the commit.
-
-        Raises:
-            ValueError: the tag names another commit.
-        """
-        if self.target.tag is None or self._check_tag(commit):
-            return
-        self.hub.call(
-            self.api.create_tag,
-            self.target.repo_id,
-            tag=self.target.tag,
-            revision=commit,
-            repo_type=self.target.repo_type,
-            exist_ok=True,
-        )
-        if not self._check_tag(commit):
-            raise OSError(f"The Hub has not made the tag {self.target.tag} of {self.target.repo_id}.")
-
-    def _check_tag(self, commit: str | None) -> bool:
-        """Whether the tag names the commit already; ValueError where it names another one."""
-        target = self.target
-        if target.tag is None or self.remote.info is None:
-            return False
-        refs = self.hub.call(self.api.list_repo_refs, target.repo_id, repo_type=target.repo_type)
-        there = {ref.name: ref.target_commit for ref in refs.tags}.get(target.tag)
-        if there is not None and there != commit:
-            raise ValueError(
-                f"{target.repo_id} has a tag {target.tag} on another commit ({there[:12]}); a tag stays where it is, "
-                "expected a new name."
-            )
-        return there is not None
-
-    def _remote(self) -> Remote:
-        """The head of the branch; of `main` where there is no such branch yet, from which it will be made."""
-        ask = {"repo_type": self.target.repo_type, "files_metadata": True}
-        try:
-            info = self.hub.call(self.api.repo_info, self.target.repo_id, revision=self.target.branch, **ask)
-            return Remote(info, branch_exists=True)
-        except RepositoryNotFoundError:
-            return Remote()
-        except RevisionNotFoundError:
-            return Remote(self.hub.call(self.api.repo_info, self.target.repo_id, **ask), branch_exists=False)
-
-
-# Who sees a repository, and who has to ask.
-
-
-def change_settings(hub: Hub, result: Published, info: Any, public: bool, gated: str | None) -> Published:
-    """Open a private repository, and gate it, where it is not so already.
+def transfer(
+    hub: Hub,
+    target: Target,
+    files: Mapping[str, Path],
+    left_out: tuple[str, ...] = (),
+    before: Callable[[Published], Published] = lambda result: result,
+) -> Published:
+    """Bring the repository to hold the files, in one commit on top of the one that they were compared with.
 
     Args:
-        hub: the Hub.
-        result: what was done so far.
-        info: the repository as the Hub describes it.
-        public: whether it is to be public; False leaves it as it is.
-        gated: "auto", "manual", or None to leave it as it is.
+        hub: the Hub and the repository.
+        target: what it is to be.
+        files: paths in the repository, and where each file is on this machine.
+        left_out: for the result.
+        before: called between making the repository and the commit.
+
+    Raises:
+        ValueError: no repository to open a pull request on, a tag that names another commit, a commit of somebody else
+            in between, or the Hub refuses.
+        UnreachableError: the Hub cannot be reached, or goes on failing.
     """
+    additions = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=source) for path, source in files.items()]
+    remote = _look(hub, target)
+    if remote.info is None and target.create_pr:
+        raise UnknownNameError(f"There is no {hub.repo_id} on the Hub yet to open a pull request on.")
+    result = replace(_compare(hub, target, additions, remote), left_out=left_out)
+    # a tag that is there already can stay only where no commit is made
+    stays = target.branch in remote.branches and not result.has_changes
+    _check_tag(hub, target, remote, result.commit if stays else None)
+    if target.dry_run:
+        return result
+    if target.branch not in remote.branches:
+        _create(hub, target, remote)
+        remote = _look(hub, target)
+        compared = _compare(hub, target, additions, remote)
+        result = replace(compared, left_out=left_out, created=result.created)
+    result = before(replace(result, dry_run=False))
+    result = _commit(hub, target, additions, result)
+    if target.create_pr:
+        return result
+    if target.tag is not None and target.tag not in remote.tags:
+        of = {"tag": target.tag, "revision": result.commit, "repo_type": target.repo_type}
+        hub.call(hub.api.create_tag, hub.repo_id, **of, exist_ok=True)
+        _check_tag(hub, target, _look(hub, target), result.commit)
+    return _add_to_collection(hub, _change_settings(hub, target, result, remote.info), target.collection)
+
+
+def _look(hub: Hub, target: Target) -> _Remote:
+    try:
+        refs = hub.call(hub.api.list_repo_refs, hub.repo_id, repo_type=target.repo_type)
+    except UnknownNameError:
+        return _Remote()
+    branches = frozenset(ref.name for ref in refs.branches)
+    revision = target.branch if target.branch in branches else None
+    ask = {"repo_type": target.repo_type, "revision": revision, "files_metadata": True}
+    info = hub.call(hub.api.repo_info, hub.repo_id, **ask)
+    return _Remote(info, branches, {ref.name: ref.target_commit for ref in refs.tags})
+
+
+# huggingface_hub leaves unchanged files out of a commit too, but tells so to nobody beforehand
+
+
+def _compare(hub: Hub, target: Target, additions: list[CommitOperationAdd], remote: _Remote) -> Published:
+    """What would change."""
+    info = remote.info
+    there = {entry.rfilename: entry for entry in info.siblings or ()} if info is not None else {}
+    here = {addition.path_in_repo: addition for addition in additions}
+    unchanged = [path for path, addition in here.items() if path in there and _is_same(addition, there[path])]
+    others = [path for path in sorted(there) if path not in here and path != _ALWAYS_KEPT]
+    deleted = [path for path in others if target.delete_others or _is_owned(path, target.repo_type)]
+    prefix = "" if target.repo_type == "model" else f"{target.repo_type}s/"
+    return Published(
+        repo_id=hub.repo_id,
+        repo_type=target.repo_type,
+        url=f"{hub.api.endpoint}/{prefix}{hub.repo_id}",
+        commit=None if info is None else info.sha,
+        created=info is None,
+        private=target.private if info is None else info.private,
+        tag=target.tag,
+        added=tuple(path for path in here if path not in there),
+        changed=tuple(path for path in here if path in there and path not in unchanged),
+        deleted=tuple(deleted),
+        unchanged=tuple(unchanged),
+        kept=tuple(path for path in others if path not in deleted),
+        dry_run=True,
+    )
+
+
+def _is_same(addition: CommitOperationAdd, remote: Any) -> bool:
+    if remote.lfs is not None:
+        return remote.lfs.sha256 == addition.upload_info.sha256.hex()
+    with addition.as_file() as file:
+        return remote.blob_id == git_hash(file.read())
+
+
+def _is_owned(path: str, repo_type: str) -> bool:
+    if repo_type == "space":
+        return _SPACE_FILES.fullmatch(path) is not None
+    if path.endswith(".py"):
+        return (MODELS_FOLDER / path).is_file() or any(path in release.files for release in read_manifest())
+    return _MODEL_FILES.fullmatch(path) is not None
+
+
+def _create(hub: Hub, target: Target, remote: _Remote) -> None:
+    """The repository and the branch where they do not exist."""
+    if remote.info is None:
+        # a public one is opened when it is complete, so that nobody sees half of it
+        hub.progress(f"Creating {hub.repo_id}, private.")
+        sdk = "docker" if target.repo_type == "space" else None
+        how = {"repo_type": target.repo_type, "private": True, "space_sdk": sdk, "exist_ok": True}
+        hub.call(hub.api.create_repo, hub.repo_id, **how)
+    if target.branch != "main":
+        hub.progress(f"Creating the branch {target.branch}.")
+        how = {"branch": target.branch, "repo_type": target.repo_type, "exist_ok": True}
+        hub.call(hub.api.create_branch, hub.repo_id, **how)
+
+
+def _commit(hub: Hub, target: Target, additions: list[CommitOperationAdd], result: Published) -> Published:
+    """Make the one commit, or none where nothing changes.
+
+    `upload_folder` would make several of a large folder, so that a reader could load half a model.
+    """
+    if not result.has_changes:
+        return result
+    sent = [one for one in additions if one.path_in_repo in {*result.added, *result.changed}]
+    size = sum(addition.upload_info.size for addition in sent)
+    hub.progress(f"Sending {len(sent)} files ({size / 1e6:.1f} MB), deleting {len(result.deleted)}.")
+    try:
+        made = hub.call(
+            hub.api.create_commit,
+            hub.repo_id,
+            operations=[*sent, *(CommitOperationDelete(path, is_folder=False) for path in result.deleted)],
+            commit_message=target.message or f"Publish with hf_vit_family {HFVF_VERSION}",
+            repo_type=target.repo_type,
+            revision=target.branch,
+            create_pr=target.create_pr,
+            parent_commit=result.commit,
+            # a second pull request is made where the answer to the first was lost, a second commit never: its parent
+            # would be another one
+            once=target.create_pr,
+        )
+    except ConflictError:
+        again = _compare(hub, target, additions, _look(hub, target))
+        if again.has_changes:
+            raise
+        # it is this very commit, whose answer was lost, or somebody has published the same files
+        return replace(result, commit=again.commit)
+    except UnreachableError as error:
+        if target.create_pr:
+            raise UnreachableError(
+                f"{error} Look first whether {result.url}/discussions shows the pull request."
+            ) from None
+        raise
+    return replace(result, commit=made.oid, pull_request=made.pr_url)
+
+
+def _check_tag(hub: Hub, target: Target, remote: _Remote, commit: str | None) -> None:
+    """Refuse a tag that names another commit."""
+    there = remote.tags.get(target.tag)
+    if there is not None and there != commit:
+        raise RefusedError(
+            f"{hub.repo_id} has a tag {target.tag} on another commit ({there[:12]}); a tag stays where it is, "
+            "expected a new name."
+        )
+
+
+# Who sees a repository, who has to ask, and which collection it is in.
+
+
+def _change_settings(hub: Hub, target: Target, result: Published, info: Any) -> Published:
+    """Open a private repository, and gate it, where it is wanted and not so already."""
     wanted: dict[str, Any] = {}
     settings = list(result.settings)
-    if gated is not None and info.gated != gated:
-        wanted["gated"] = gated
-        settings.append(f"gated ({gated})")
-    if public and info.private:
+    if target.gated is not None and info.gated != target.gated:
+        wanted["gated"] = target.gated
+        settings.append(f"gated ({target.gated})")
+    if not target.private and info.private:
         wanted["private"] = False
         settings.append("made public")
     if wanted:
         hub.progress(f"Settings: {', '.join(settings)}.")
-        hub.call(hub.api.update_repo_settings, result.repo_id, repo_type=result.repo_type, **wanted)
-    return replace(result, private=info.private and not public, settings=tuple(settings))
-
-
-# Puts a repository into a collection of the Hub.
+        hub.call(hub.api.update_repo_settings, hub.repo_id, repo_type=target.repo_type, **wanted)
+    return replace(result, private=info.private and target.private, settings=tuple(settings))
 
 
 _LONGEST_TITLE = 60  # characters; the Hub takes no more
@@ -493,32 +301,19 @@ def check_collection(collection: str | None) -> None:
         )
 
 
-def add_to_collection(hub: Hub, result: Published, collection: str | None) -> Published:
-    """Add the repository to a collection given by slug or by title; one of that title is made if need be.
-
-    Args:
-        hub: the Hub.
-        result: what was done so far.
-        collection: slug or title, None for no collection.
-
-    Raises:
-        ValueError: no collection has the slug.
-    """
+def _add_to_collection(hub: Hub, result: Published, collection: str | None) -> Published:
+    """Add the repository to a collection given by slug or by title; one of that title is made if need be."""
     if collection is None:
         return result
     slug = collection
     if "/" not in collection:
-        made = hub.call(
-            hub.api.create_collection,
-            title=collection.strip(),
-            namespace=result.repo_id.partition("/")[0],
-            private=result.private,
-            exists_ok=True,
-        )
-        slug = made.slug
-    hub.progress(f"Adding {result.repo_id} to the collection {slug}.")
+        owner = hub.repo_id.partition("/")[0]
+        of = {"title": collection.strip(), "namespace": owner, "private": result.private, "exists_ok": True}
+        slug = hub.call(hub.api.create_collection, **of).slug
+    hub.progress(f"Adding {hub.repo_id} to the collection {slug}.")
     try:
-        hub.call(hub.api.add_collection_item, slug, item_id=result.repo_id, item_type=result.repo_type, exists_ok=True)
-    except RepositoryNotFoundError:
-        raise ValueError(f"There is no collection {slug} on the Hub that the token may see.") from None
+        item = {"item_id": hub.repo_id, "item_type": result.repo_type, "exists_ok": True}
+        hub.call(hub.api.add_collection_item, slug, **item)
+    except UnknownNameError:
+        raise UnknownNameError(f"There is no collection {slug} on the Hub that the token may see.") from None
     return replace(result, settings=(*result.settings, f"in the collection {slug}"))
