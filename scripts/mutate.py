@@ -91,7 +91,7 @@ MUTATIONS = (
     Mutation("card_data", 'data = metrics.get("data") or {}', " or ", " and ", "test_cards.py"),
     Mutation(
         "same_files",
-        "same = {path for path, file in local.items() if path in there and _is_same(file, there[path])}",
+        "unchanged = [path for path, addition in here.items() if path in there and _is_same(addition, there[path])]",
         "and _is_same",
         "or _is_same",
         "test_publish.py",

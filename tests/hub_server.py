@@ -1,28 +1,25 @@
 """A small Hub over real HTTP on the loopback: what huggingface_hub asks for when it loads and when it publishes.
 
-Repositories live in memory as commits. Small files are answered directly; weights go the way of large files on the
-Hub, by another host name (`localhost` for `127.0.0.1`), which no token may follow. Every request is kept, so that a
-test can tell what was fetched, and any can be made to fail. `hub_state.py` holds what the Hub knows, `hub_writing.py`
-answers the requests that change something.
+Repositories live in memory as commits (`hub_state.py`). Small files are answered directly; weights go the way of large
+files on the Hub, by another host name (`localhost` for `127.0.0.1`), which no token may follow. Every request is kept,
+so that a test can tell what was fetched, and any can be made to fail.
 """
 
+import base64
 import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_state import LARGE_FILES, Account, Fault, Hub, Repository, Request, git_blob, sha256
-from hub_writing import Writing
-
-_SPECIAL_REVISION = re.compile(r"(refs/pr/\d+)(?:/(.*))?", re.DOTALL)
+from hub_state import INITIAL_FILES, LARGE_FILES, Fault, Hub, Repository, Request, git_blob, sha256
 
 
-class Handler(Writing, BaseHTTPRequestHandler):
-    """Answers one request."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request: `_ROUTES` names the method, and what the account has to be allowed."""
 
     protocol_version = "HTTP/1.1"
     hub: Hub
@@ -31,11 +28,6 @@ class Handler(Writing, BaseHTTPRequestHandler):
         """Say nothing: the requests are kept."""
 
     def do_GET(self) -> None:
-        self.route()
-
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-
-    def route(self) -> None:
         address = urlsplit(self.path)
         path = unquote(address.path).strip("/")
         token = self.headers.get("Authorization")
@@ -48,14 +40,16 @@ class Handler(Writing, BaseHTTPRequestHandler):
         if fault is not None and not fault.after:
             return self.error(fault.status, "Fault", fault.headers, body=fault.body)
         self.lost = fault is not None
-        self.account = None
-        if token is not None and not path.startswith("large-files/"):
-            self.account = self.hub.accounts.get(token.removeprefix("Bearer "))
-            if self.account is None:
-                return self.error(401, "Unauthorized", message="Invalid credentials in Authorization header")
-        if self.command not in ("GET", "HEAD") and not path.endswith("/paths-info") and "/paths-info/" not in path:
-            return self.write(path)
-        return self.read(path)
+        self.account = self.hub.accounts.get(token.removeprefix("Bearer ")) if token else None
+        if token and self.account is None:
+            return self.error(401, "Unauthorized", message="Invalid credentials in Authorization header")
+        for methods, pattern, right, function in _ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and self.command in methods:
+                return self.answer(right, function, match.groupdict())
+        return self.error(404, "RepoNotFound")
+
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def cut(self, fault: Fault) -> None:
         """Read half of the request, wait if told so until the other side has gone, and hang up."""
@@ -66,112 +60,69 @@ class Handler(Writing, BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def read(self, path: str) -> None:
-        if path.startswith("large-files/"):
-            data = self.hub.large_file(path.removeprefix("large-files/"))
-            return self.error(404, "EntryNotFound") if data is None else self.send_data(data, {})
-        if path == "api/whoami-v2":
-            return self.whoami()
-        if path.endswith("/variables"):
-            return self.write(path)
-        if path.startswith("api/collections/"):
-            collection = self.hub.collections.get(path.removeprefix("api/collections/"))
-            return self.error(404, "RepoNotFound") if collection is None else self.send_json(collection)
-        if path.startswith(("api/models/", "api/spaces/")):
-            return self.describe(path.removeprefix("api/models/").removeprefix("api/"))
-        found = self.hub.find(path, "/resolve/")
-        if found is None or not self.may_read(*found[:2]):
-            return self.error(404, "RepoNotFound")
-        return self.resolve(*found)
+    def answer(self, right: str, function: Callable, named: dict) -> None:
+        """Look whether the account may, and hand the repository on."""
+        if right in ("account", "write") and self.account is None:
+            return self.error(401, "Unauthorized", message="Invalid username or password.")
+        if right in ("read", "write"):
+            kind, repo_id = (named.pop("kind") or "models").strip("/"), named.pop("repo_id")
+            self.repo_id, self.key = repo_id, repo_id if kind == "models" else f"{kind}/{repo_id}"
+            self.owned = self.account is not None and self.account.name == repo_id.partition("/")[0]
+            self.proposed = self.query.get("create_pr") == ["1"]
+            repository = named["repository"] = self.hub.repositories.get(self.key)
+            if repository is None or (repository.private and not self.owned):
+                return self.error(404, "RepoNotFound")
+            if right == "write" and not (self.account.role == "write" and (self.owned or self.proposed)):
+                return self.error(403, "Forbidden", message="You don't have the rights to write to it.")
+            if "revision" in named:
+                named["commit"] = repository.resolve(named.pop("revision") or "main")
+                if named["commit"] is None:
+                    return self.error(404, "RevisionNotFound")
+        with self.hub.lock:
+            return function(self, **named)
 
-    def may_read(self, repo_id: str, repository: Repository) -> bool:
-        return not repository.private or self.owns(repo_id.removeprefix("spaces/"))
+    # What is read.
 
     def whoami(self) -> None:
-        if not isinstance(self.account, Account):
-            return self.error(401, "Unauthorized", message="Invalid username or password.")
-        access = {"displayName": "a token", "role": self.account.role}
-        return self.send_json(
-            {
-                "type": "user",
-                "name": self.account.name,
-                "orgs": [],
-                "auth": {"type": "access_token", "accessToken": access},
-            }
-        )
+        token = {"displayName": "a token", "role": self.account.role}
+        auth = {"type": "access_token", "accessToken": token}
+        self.send_json({"type": "user", "name": self.account.name, "orgs": [], "auth": auth})
 
-    def describe(self, path: str) -> None:
-        """Facts about a repository, a revision of it, its files, its history or its names."""
-        for marker in ("", "/revision/", "/tree/", "/paths-info/", "/commits/", "/refs"):
-            found = self.hub.find(path, marker)
-            if found is None:
-                continue
-            repo_id, repository, rest = found
-            if not self.may_read(repo_id, repository):
-                break
-            if marker == "/refs":
-                return self.send_json(self.names(repository))
-            revision, folder = split_revision(rest)
-            commit = repository.resolve(revision or "main")
-            if commit is None:
-                return self.error(404, "RevisionNotFound")
-            files = repository.commits[commit]
-            if marker == "/commits/":
-                return self.send_json([history_entry(repository, entry) for entry in repository.history(commit)])
-            if marker == "/tree/":
-                prefix = f"{folder}/" if folder else ""
-                return self.send_json([tree_entry(p, data) for p, data in files.items() if p.startswith(prefix)])
-            if marker == "/paths-info/":
-                paths = self.asked_paths()
-                return self.send_json([tree_entry(p, data) for p, data in files.items() if p in paths])
-            return self.send_json(self.facts(repo_id, repository, commit))
-        return self.error(404, "RepoNotFound")
+    def facts(self, repository: Repository, commit: str) -> None:
+        files = [tree_entry(path, data) for path, data in repository.commits[commit].items()]
+        siblings = [{"rfilename": file["path"]} for file in files]
+        if "blobs" in self.query:
+            for entry, file in zip(siblings, files, strict=True):
+                entry |= {"size": file["size"], "blobId": file["oid"]}
+                if "lfs" in file:
+                    entry["lfs"] = {**file["lfs"], "sha256": file["lfs"]["oid"]}
+        access = {"private": repository.private, "gated": repository.gated, "disabled": False}
+        counts = {"downloads": 0, "likes": 0, "tags": []}
+        self.send_json({"id": self.repo_id, "sha": commit, "siblings": siblings, **access, **counts})
 
-    def asked_paths(self) -> list[str]:
-        """Of a form or of JSON: clients differ."""
+    def tree(self, repository: Repository, commit: str) -> None:
+        self.send_json([tree_entry(path, data) for path, data in repository.commits[commit].items()])
+
+    def paths_info(self, repository: Repository, commit: str) -> None:
+        """A mirror asks this; of a form or of JSON: clients differ."""
         if self.headers.get("Content-Type", "").startswith("application/json"):
-            return json.loads(self.body)["paths"]
-        return parse_qs(self.body.decode()).get("paths", [])
-
-    def names(self, repository: Repository) -> dict:
-        kinds = {"branches": ("heads/", repository.branches), "tags": ("tags/", repository.tags)}
-        if "include_pull_requests" in self.query or "include_prs" in self.query:
-            kinds["pullRequests"] = ("", repository.pull_requests)
-        listed = {
-            kind: [
-                {"name": name, "ref": f"refs/{prefix}{name}".replace("refs/refs", "refs"), "targetCommit": commit}
-                for name, commit in names.items()
-            ]
-            for kind, (prefix, names) in kinds.items()
-        }
-        return {**listed, "converts": []}
-
-    def facts(self, repo_id: str, repository: Repository, commit: str) -> dict:
-        plain_id = repo_id.removeprefix("spaces/")
+            paths = json.loads(self.body)["paths"]
+        else:
+            paths = parse_qs(self.body.decode()).get("paths", [])
         files = repository.commits[commit]
-        detailed = "blobs" in self.query
-        return {
-            "id": plain_id,
-            "modelId": plain_id,
-            "sha": commit,
-            "private": repository.private,
-            "gated": repository.gated,
-            "disabled": False,
-            "tags": [],
-            "downloads": 0,
-            "likes": 0,
-            "library_name": "transformers",
-            **({"sdk": repository.sdk} if repository.sdk else {}),
-            "siblings": [sibling(name, data, detailed) for name, data in files.items()],
-        }
+        self.send_json([tree_entry(path, files[path]) for path in paths if path in files])
 
-    def resolve(self, repo_id: str, repository: Repository, rest: str) -> None:
+    def refs(self, repository: Repository) -> None:
+        names = {"branches": ("heads", repository.branches), "tags": ("tags", repository.tags)}
+        listed = {
+            kind: [{"name": name, "ref": f"refs/{prefix}/{name}", "targetCommit": at} for name, at in found.items()]
+            for kind, (prefix, found) in names.items()
+        }
+        self.send_json({**listed, "converts": []})
+
+    def resolve(self, repository: Repository, commit: str, path: str) -> None:
         """One file of one revision."""
-        revision, path = split_revision(rest)
-        commit = repository.resolve(revision)
-        if commit is None:
-            return self.error(404, "RevisionNotFound")
-        if repository.gated and not self.owns(repo_id):
+        if repository.gated and not self.owned:
             return self.error(403 if self.account else 401, "GatedRepo")
         data = repository.commits[commit].get(path)
         headers = {"X-Repo-Commit": commit}
@@ -180,9 +131,137 @@ class Handler(Writing, BaseHTTPRequestHandler):
         if not path.endswith(LARGE_FILES):
             return self.send_data(data, headers | {"ETag": f'"{git_blob(data)}"'})
         digest = sha256(data)
-        headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(data))}
-        port = urlsplit(self.hub.url).port
-        return self.send_data(b"", headers | {"Location": f"http://localhost:{port}/large-files/{digest}"}, status=302)
+        headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(data)), "Location": self.elsewhere(digest)}
+        return self.send_data(b"", headers, status=302)
+
+    def get_large(self, digest: str) -> None:
+        data = self.hub.large_file(digest)
+        self.error(404, "EntryNotFound") if data is None else self.send_data(data, {})
+
+    # What is written.
+
+    def create(self) -> None:
+        asked = json.loads(self.body)
+        owner = asked.get("organization") or self.account.name
+        repo_id = f"{owner}/{asked['name']}"
+        key = repo_id if (asked.get("type") or "model") == "model" else f"{asked['type']}s/{repo_id}"
+        answer = {"url": f"{self.hub.url}/{key}", "name": repo_id, "id": repo_id}
+        if self.account.role != "write" or owner != self.account.name:
+            return self.error(403, "Forbidden", message="You don't have the rights to create it.")
+        if key in self.hub.repositories:
+            return self.error(409, "Conflict", extra=answer)
+        if asked.get("sdk") in ("docker", "gradio") and not self.hub.paid:
+            return self.error(402, "PaymentRequired", message="Subscribe to PRO to create this Space.")
+        repository = Repository(private=asked.get("visibility") == "private", sdk=asked.get("sdk"))
+        repository.branches["main"] = repository.add(INITIAL_FILES, "", "initial commit")
+        self.hub.repositories[key] = repository
+        return self.send_json(answer)
+
+    def validate(self) -> None:
+        self.send_json({"errors": [], "warnings": []})
+
+    def preupload(self, repository: Repository, commit: str) -> None:
+        files = [
+            {"path": path, "uploadMode": "lfs" if path.endswith(LARGE_FILES) else "regular", "shouldIgnore": False}
+            for path in (file["path"] for file in json.loads(self.body)["files"])
+        ]
+        self.send_json({"files": files})
+
+    def batch(self) -> None:
+        objects = [{"oid": asked["oid"], "size": asked["size"]} for asked in json.loads(self.body)["objects"]]
+        for asked in objects:
+            if self.hub.large_file(asked["oid"]) is None:
+                asked["actions"] = {"upload": {"href": f"{self.elsewhere(asked['oid'])}?signature=1"}}
+        self.send_json({"transfer": "basic", "objects": objects})
+
+    def put_large(self, digest: str) -> None:
+        if sha256(self.body) != digest:
+            return self.error(400, "BadDigest")
+        self.hub.large[digest] = self.body
+        return self.send_data(b"", {})
+
+    def commit(self, repository: Repository, branch: str) -> None:
+        head = repository.branches.get(branch)
+        if head is None:
+            return self.error(404, "RevisionNotFound")
+        title, parent = "", None
+        files = dict(repository.commits[head])
+        for operation in map(json.loads, self.body.splitlines()):
+            key, value = operation["key"], operation["value"]
+            if key == "header":
+                title, parent = value["summary"], value.get("parentCommit")
+            elif key == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                files[value["path"]] = self.hub.large_file(value["oid"])
+            elif files.pop(value["path"], None) is None:
+                return self.error(400, "BadRequest", message=f"{value['path']} does not exist")
+        if None in files.values():
+            return self.error(400, "BadRequest", message="an LFS file was not uploaded")
+        if parent is not None and parent != head:
+            return self.error(412, "PreconditionFailed", message="A commit has happened since.")
+        commit = repository.add(files, head, title)
+        answer = {"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{self.key}/commit/{commit}"}
+        if self.proposed:
+            number = len(repository.pull_requests) + 1
+            repository.pull_requests[f"refs/pr/{number}"] = commit
+            answer["pullRequestUrl"] = f"{self.hub.url}/{self.key}/discussions/{number}"
+        else:
+            repository.branches[branch] = commit
+        return self.send_json(answer)
+
+    def tag(self, repository: Repository, commit: str) -> None:
+        self.name(repository.tags, json.loads(self.body)["tag"], commit)
+
+    def branch(self, repository: Repository, branch: str) -> None:
+        self.name(repository.branches, branch, repository.branches["main"])
+
+    def name(self, names: dict[str, str], name: str, commit: str) -> None:
+        if name in names:
+            return self.error(409, "Conflict")
+        names[name] = commit
+        return self.send_json({})
+
+    def settings(self, repository: Repository) -> None:
+        asked = json.loads(self.body)
+        repository.gated = asked.get("gated", repository.gated)
+        if "visibility" in asked:
+            repository.private = asked["visibility"] == "private"
+        self.send_json({})
+
+    def environment(self, repository: Repository, what: str) -> None:
+        """Secrets, which are never told, and variables."""
+        values = repository.secrets if what == "secrets" else repository.variables
+        if self.command == "POST":
+            asked = json.loads(self.body)
+            values[asked["key"]] = asked["value"]
+        self.send_json({} if what == "secrets" else {key: {"value": value} for key, value in values.items()})
+
+    def create_collection(self) -> None:
+        asked = json.loads(self.body)
+        slug = f"{asked['namespace']}/{re.sub(r'[^a-z0-9]+', '-', asked['title'].lower())}-{'0' * 23}1"
+        if slug in self.hub.collections:
+            return self.error(409, "Conflict", extra={"slug": slug})
+        about = {"slug": slug, "title": asked["title"], "owner": {"name": asked["namespace"]}, "items": []}
+        known = {"lastUpdated": "2026-01-01T00:00:00.000Z", "position": 0, "theme": "blue", "upvotes": 0}
+        self.hub.collections[slug] = {**about, **known, "private": asked["private"]}
+        return self.send_json(self.hub.collections[slug])
+
+    def collection(self, slug: str, items: str | None) -> None:
+        collection = self.hub.collections.get(slug)
+        if collection is None:
+            return self.error(404, "RepoNotFound")
+        if items:
+            asked = json.loads(self.body)["item"]
+            if asked["id"] in [item["id"] for item in collection["items"]]:
+                return self.error(409, "Conflict")
+            collection["items"].append({"_id": str(len(collection["items"])), "position": 0, **asked})
+        return self.send_json(collection)
+
+    # How it is told.
+
+    def elsewhere(self, digest: str) -> str:
+        return f"http://localhost:{urlsplit(self.hub.url).port}/large-files/{digest}"
 
     def error(
         self,
@@ -220,15 +299,6 @@ class Handler(Writing, BaseHTTPRequestHandler):
         return None
 
 
-def split_revision(rest: str) -> tuple[str, str]:
-    """A revision, `refs/pr/1` among them, and what follows it."""
-    special = _SPECIAL_REVISION.fullmatch(rest)
-    if special:
-        return special[1], special[2] or ""
-    revision, _, path = rest.partition("/")
-    return revision, path
-
-
 def tree_entry(path: str, data: bytes) -> dict:
     entry = {"type": "file", "path": path, "size": len(data), "oid": git_blob(data)}
     if not path.endswith(LARGE_FILES):
@@ -236,23 +306,30 @@ def tree_entry(path: str, data: bytes) -> dict:
     return entry | {"lfs": {"oid": sha256(data), "size": len(data), "pointerSize": 130}}
 
 
-def sibling(path: str, data: bytes, detailed: bool) -> dict:
-    if not detailed:
-        return {"rfilename": path}
-    entry = {"rfilename": path, "size": len(data), "blobId": git_blob(data)}
-    if not path.endswith(LARGE_FILES):
-        return entry
-    return entry | {"lfs": {"sha256": sha256(data), "size": len(data), "pointerSize": 130}}
-
-
-def history_entry(repository: Repository, commit: str) -> dict:
-    return {
-        "id": commit,
-        "title": repository.titles[commit],
-        "message": "",
-        "authors": [{"user": "someone"}],
-        "date": "2026-01-01T00:00:00.000Z",
-    }
+_READ, _POST, _PUT = ("GET", "HEAD"), ("POST",), ("PUT",)
+_ID = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
+_REPOSITORY = rf"api/(?P<kind>models|spaces)/{_ID}"
+_ROUTES = (
+    (_READ, r"api/whoami-v2", "account", Handler.whoami),
+    (_READ, rf"{_REPOSITORY}(?:/revision/(?P<revision>.+))?", "read", Handler.facts),
+    (_READ, rf"{_REPOSITORY}/tree/(?P<revision>.+)", "read", Handler.tree),
+    (_POST, rf"{_REPOSITORY}/paths-info/(?P<revision>.+)", "read", Handler.paths_info),
+    (_READ, rf"{_REPOSITORY}/refs", "read", Handler.refs),
+    (_READ, rf"(?P<kind>spaces/)?{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "read", Handler.resolve),
+    (_READ, r"large-files/(?P<digest>\w+)", "", Handler.get_large),
+    (_PUT, r"large-files/(?P<digest>\w+)", "", Handler.put_large),
+    (_POST, r"api/repos/create", "account", Handler.create),
+    (_POST, r"api/validate-yaml", "account", Handler.validate),
+    (_POST, rf"{_REPOSITORY}/preupload/(?P<revision>.+)", "write", Handler.preupload),
+    (_POST, r".+\.git/info/lfs/objects/batch", "account", Handler.batch),
+    (_POST, rf"{_REPOSITORY}/commit/(?P<branch>.+)", "write", Handler.commit),
+    (_POST, rf"{_REPOSITORY}/tag/(?P<revision>.+)", "write", Handler.tag),
+    (_POST, rf"{_REPOSITORY}/branch/(?P<branch>.+)", "write", Handler.branch),
+    (_PUT, rf"{_REPOSITORY}/settings", "write", Handler.settings),
+    (_READ + _POST, rf"{_REPOSITORY}/(?P<what>secrets|variables)", "write", Handler.environment),
+    (_POST, r"api/collections", "account", Handler.create_collection),
+    (_READ + _POST, r"api/collections/(?P<slug>[\w-]+/[\w-]+)(?P<items>/items)?", "account", Handler.collection),
+)
 
 
 @contextmanager

@@ -143,7 +143,7 @@ class Hub:
         return commit
 
     def fail(self, method: str, pattern: str, status: int | None, **how) -> Fault:
-        """Let the next requests of a method and a path fail."""
+        """Let the next requests of a method and a path fail, as `Fault` says how."""
         self.faults.append(Fault(method, pattern, status, **how))
         return self.faults[-1]
 
@@ -168,19 +168,6 @@ class Hub:
     def large_file(self, digest: str) -> bytes | None:
         if digest in self.large:
             return self.large[digest]
-        for repository in self.repositories.values():
-            for files in repository.commits.values():
-                for path, data in files.items():
-                    if path.endswith(LARGE_FILES) and sha256(data) == digest:
-                        return data
-        return None
-
-    def find(self, path: str, marker: str) -> tuple[str, Repository, str] | None:
-        """Split `org/name<marker>rest` into the repository's id, itself and the rest."""
-        for repo_id, repository in self.repositories.items():
-            prefix = f"{repo_id}{marker}"
-            if path == repo_id and not marker:
-                return repo_id, repository, ""
-            if marker and path.startswith(prefix):
-                return repo_id, repository, path.removeprefix(prefix)
-        return None
+        commits = (files for repository in self.repositories.values() for files in repository.commits.values())
+        large = (data for files in commits for path, data in files.items() if path.endswith(LARGE_FILES))
+        return next((data for data in large if sha256(data) == digest), None)
