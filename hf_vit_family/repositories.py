@@ -444,6 +444,21 @@ def content_kind(head: bytes) -> str | None:
     return PICKLE if _is_text_pickle(head) else None
 
 
+def file_kind(name: str, head: bytes) -> str | None:
+    """What a file is by its content, and by its name: a pickle, an archive, machine code; None for any other.
+
+    Args:
+        name: its path.
+        head: its first `HEAD_BYTES`, or all of it.
+    """
+    kind, name = content_kind(head), name.lower()
+    if kind is None and name.endswith(PICKLE_ENDINGS):
+        return f"named like {PICKLE}"
+    if kind is None and name.endswith(COMPILED_ENDINGS):
+        return "named like machine code"
+    return kind
+
+
 def _is_text_pickle(head: bytes) -> bool:
     """Whether the bytes are a pickle of protocol 0 or 1, which has no magic: they take it apart, nothing is built."""
     names_code = False

@@ -173,6 +173,8 @@ def test_pickles_by_content(folder, name, content):
 
 def test_machine_code(folder):
     (folder / "kernel.so").write_bytes(b"\x7fELF")
+    assert "kernel.so is compiled machine code" in refusal(folder)
+    (folder / "kernel.so").write_bytes(b"text")
     assert "kernel.so is named like machine code" in refusal(folder)
 
 

@@ -144,16 +144,16 @@ def test_an_error_is_not_kept(monkeypatch, tmp_path):
         ("a" * 500, "has 500 characters"),
         ("twins_fashion_mnst", "the nearest known names are 'twins_fashion_mnist'"),
         ("vit", "Unknown model 'vit'"),
-        ("https://huggingface.co/google/vit", "no name of a model on the Hub"),
-        ("google/vit/base", "no name of a model on the Hub"),
-        ("google/vit base", "no name of a model on the Hub"),
-        ("google/vit--base", "no name of a model on the Hub"),
-        ("google/" + "v" * 100, "no name of a model on the Hub"),
-        ("../secret", "no name of a model on the Hub"),
-        ("/etc/passwd", "no name of a model on the Hub"),
-        ("~/models", "no name of a model on the Hub"),
-        ("google/../../etc", "no name of a model on the Hub"),
-        ("<script>/x", "no name of a model on the Hub"),
+        ("https://huggingface.co/google/vit", "is no name of a Hub repository"),
+        ("google/vit/base", "is no name of a Hub repository"),
+        ("google/vit base", "is no name of a Hub repository"),
+        ("google/vit--base", "is no name of a Hub repository"),
+        ("google/" + "v" * 100, "is no name of a Hub repository"),
+        ("../secret", "is no name of a Hub repository"),
+        ("/etc/passwd", "is no name of a Hub repository"),
+        ("~/models", "is no name of a Hub repository"),
+        ("google/../../etc", "is no name of a Hub repository"),
+        ("<script>/x", "is no name of a Hub repository"),
     ],
 )
 def test_malformed_names(name, expected):
@@ -165,7 +165,7 @@ def test_folders_of_this_machine(monkeypatch, tmp_path):
     folder = tmp_path / "someone" / "model"
     shutil.copytree(bundled_folder("twins_fashion_mnist"), folder)
     monkeypatch.chdir(tmp_path)
-    assert "no name of a model on the Hub" in refused(str(folder))
+    assert "is no name of a Hub repository" in refused(str(folder))
     assert "cannot be loaded here" in refused("someone/model")
     monkeypatch.setenv("HFVF_MODELS", "someone/model")
     assert serve("someone/model").family == "twins"

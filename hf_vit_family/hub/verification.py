@@ -20,16 +20,14 @@ from ..families.registry import CHECKPOINTS, VARIANTS, find_variant
 from ..families.rows import NATIVE_PREFIX
 from ..remote_code import ALLOWED_PACKAGES, INSTALLED, CodeOrigin, as_python_reads, released_code, sha256
 from ..repositories import (
-    COMPILED_ENDINGS,
     HEAD_BYTES,
     LFS_POINTER,
     OTHER_WEIGHT_ENDINGS,
-    PICKLE,
     PICKLE_ENDINGS,
     SAFETENSORS_HEADER_LIMIT,
     ListedFile,
     Repository,
-    content_kind,
+    file_kind,
     open_repository,
     safetensors_header_bytes,
     safetensors_problem,
@@ -408,19 +406,14 @@ def _check_weights(
 
 def _kind(repository: Repository, file: ListedFile, head: bytes) -> str | None:
     """`"safetensors"`, what else a file of weights, an archive or machine code is, or None for any other file."""
-    name, by_content = file.name.lower(), content_kind(head)
+    name = file.name.lower()
     if name.endswith(".safetensors"):
         needed = safetensors_header_bytes(head)
         if len(head) < needed <= min(file.size, SAFETENSORS_HEADER_LIMIT):
             head = repository.read(file.name, needed)
         return safetensors_problem(head, file.size) or "safetensors"
-    if by_content is not None:
-        return by_content
-    if name.endswith(PICKLE_ENDINGS):
-        return f"named like {PICKLE}"
-    if name.endswith(COMPILED_ENDINGS):
-        return "named like compiled code"
-    return "weights in another format" if name.endswith(OTHER_WEIGHT_ENDINGS) else None
+    kind = file_kind(name, head)
+    return "weights in another format" if kind is None and name.endswith(OTHER_WEIGHT_ENDINGS) else kind
 
 
 def _check_requirements(files: dict[str, ListedFile], report: VerificationReport) -> None:

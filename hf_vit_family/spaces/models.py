@@ -4,7 +4,6 @@
 import copy
 import logging
 import os
-import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -43,7 +42,6 @@ MAX_NAME = 120  # characters
 MAX_IMAGE_SIZE = 640  # pixels a side that a processor may ask for
 IMAGENET = "imagenet"
 OTHER = "other"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _importing = threading.Lock()
 logger = logging.getLogger(__name__)
 
@@ -190,6 +188,8 @@ def _repository(name: str) -> str | None:
     """
     if name in bundled_names() or (name in own_models() and Path(name).expanduser().is_dir()):
         return None
+    from ..repositories import check_repository_name
+
     repo_id = name
     if name in VARIANTS or name in CHECKPOINTS:
         variant, checkpoint = find_variant(name)
@@ -198,8 +198,8 @@ def _repository(name: str) -> str | None:
         repo_id = (checkpoint or variant.checkpoints[0]).repo_id
     elif "/" not in name:
         raise ValueError(unknown_name_message("model", name, [*offered_models(), *VARIANTS]))
-    elif not _HUB_ID.fullmatch(name):
-        raise ValueError(f"“{name}” is no name of a model on the Hub; expected organisation/model.")
+    else:
+        check_repository_name(name)
     if Path(repo_id).exists():  # the loader would take it for a folder
         raise ValueError(f"“{name}” cannot be loaded here; expected organisation/model of the Hub.")
     return repo_id
@@ -273,12 +273,8 @@ def check_hub_model(repo_id: str, private: bool = False) -> str | None:
     Raises:
         ValueError: one sentence.
     """
-    from ..repositories import check_repository_name, hub_info
+    from ..repositories import hub_info
 
-    try:
-        check_repository_name(repo_id)
-    except UnknownNameError:
-        raise ValueError(f"“{repo_id}” is no name of a model on the Hub; expected organisation/model.") from None
     try:
         info = hub_info(repo_id, files_metadata=True, timeout=TIMEOUT, token=None if private else False)
     except UnknownNameError:

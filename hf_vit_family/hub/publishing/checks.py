@@ -16,7 +16,7 @@ from ...repositories import (
     PICKLE,
     PICKLE_ENDINGS,
     SAFETENSORS_HEADER_LIMIT,
-    content_kind,
+    file_kind,
     list_folder,
 )
 from ..verification import fetched_kernels, named_code
@@ -138,9 +138,16 @@ def text_problems(files: Files, folder: Path, container: bool = False) -> list[s
 
 
 def _unsafe(files: Files, space: bool = False) -> list[str]:
-    kinds = {path: unsafe_kind(path, source, space) for path, source in files.items()}
+    """Files that can run code when they are read; a Space may hold archives."""
     expected = "" if space else "; expected weights as safetensors, and text beside them"
-    return [f"{path} is {kind}{expected}." for path, kind in kinds.items() if kind is not None]
+    problems = []
+    for path, source in files.items():
+        with source.open("rb") as stream:
+            kind = file_kind(path, stream.read(HEAD_BYTES))
+        archive = space and kind != PICKLE and not path.lower().endswith((*PICKLE_ENDINGS, *COMPILED_ENDINGS))
+        if kind is not None and not archive:
+            problems.append(f"{path} is {kind}{expected}.")
+    return problems
 
 
 def _incomplete(folder: Path) -> list[str]:
@@ -280,23 +287,6 @@ def _without_zeros(data: bytes) -> tuple[bytes, bool]:
     except UnicodeDecodeError:
         return rest, False
     return rest, True
-
-
-def unsafe_kind(path: str, source: Path, space: bool = False) -> str | None:
-    """What kind of file it is that may not be published, as a phrase; None for any other.
-
-    Args:
-        path, source: the file, judged by its name and by its content.
-        space: whether it is part of a Space, which may hold archives.
-    """
-    name = path.lower()
-    if name.endswith(PICKLE_ENDINGS):
-        return "named like a pickle, which can run code when it is read"
-    if name.endswith(COMPILED_ENDINGS):
-        return "named like machine code"
-    with source.open("rb") as stream:
-        kind = content_kind(stream.read(HEAD_BYTES))
-    return kind if kind == PICKLE or not space else None
 
 
 # Whether the Python files of a folder are those of this package.
