@@ -376,14 +376,14 @@ def check_safetensors(path: Path, label: str) -> None:
     Raises:
         ValueError: says what the file is instead, where that can be told.
     """
-    with path.open("rb") as file:
-        kind = content_kind(file.read(HEAD_BYTES))
-    if kind is not None:
-        raise ValueError(f"{path.name} of {label} is {kind}; expected a safetensors file.")
     try:
         with safe_open(path, framework="pt") as file:
             file.keys()
     except (SafetensorError, OSError, ValueError) as error:
+        with path.open("rb") as file:
+            kind = content_kind(file.read(HEAD_BYTES))
+        if kind is not None:
+            raise ValueError(f"{path.name} of {label} is {kind}; expected a safetensors file.") from None
         raise ValueError(
             f"{path.name} of {label} is corrupt or cut off ({path.stat().st_size:,} bytes; {first_line(error)})."
         ) from None
@@ -467,7 +467,7 @@ def _is_text_pickle(head: bytes) -> bool:
             names_code |= opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL")
             if opcode.name == "STOP":
                 return names_code
-    except (ValueError, IndexError, UnicodeError, OverflowError):
+    except (ValueError, IndexError, UnicodeError, OverflowError, DeprecationWarning):  # the last where it is an error
         return names_code and len(head) == HEAD_BYTES  # cut off in the middle
     return False
 
